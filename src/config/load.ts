@@ -1,0 +1,112 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { LineCounter, parseDocument, type Document } from 'yaml';
+import { CountersignError } from '../errors.ts';
+import { configurationSchema, type Configuration, type Secret } from './schema.ts';
+
+/**
+ * Reads and checks a configuration file (YAML). Relative paths in it count from the file's own folder.
+ * @throws CountersignError `configuration_invalid` with every problem as `file:line:column: field: what`.
+ */
+export function loadConfiguration(file: string): Configuration {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new CountersignError('configuration_invalid', `cannot read the configuration file ${file}`, {
+      hint: 'name it with --config, or set COUNTERSIGN_CONFIG',
+      cause: error,
+    });
+  }
+  return absolutePaths(parseConfiguration(text, file), path.dirname(path.resolve(file)));
+}
+
+/** Checks configuration text; `file` is only named in errors. */
+export function parseConfiguration(text: string, file: string): Configuration {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
+  const syntax = document.errors.map((error) => `${place(file, lines, error.pos[0])}: ${error.message}`);
+  if (syntax.length > 0) throw invalid(syntax);
+  const result = configurationSchema.safeParse(document.toJS());
+  if (result.success) return checkNames(result.data, file);
+  throw invalid(
+    result.error.issues.map((issue) => {
+      const field = issue.path.map(String).join('.') || '(the file)';
+      return `${place(file, lines, offsetOf(document, issue.path))}: ${field}: ${issue.message}`;
+    }),
+  );
+}
+
+function checkNames(configuration: Configuration, file: string): Configuration {
+  const seen = new Set<string>();
+  for (const { name } of configuration.connections) {
+    if (seen.has(name)) throw invalid([`${file}: connections: the name ${name} is used twice`]);
+    seen.add(name);
+  }
+  const { postgres } = configuration.gateway;
+  if (postgres.requireTls && postgres.tls === undefined) {
+    throw invalid([
+      `${file}: gateway.postgres.tls: a certificate is needed (or set requireTls: false, for tests only)`,
+    ]);
+  }
+  return configuration;
+}
+
+function absolutePaths(configuration: Configuration, base: string): Configuration {
+  const at = (file: string) => path.resolve(base, file);
+  const tls = (files: { certFile: string; keyFile: string } | undefined) =>
+    files && { certFile: at(files.certFile), keyFile: at(files.keyFile) };
+  return {
+    ...configuration,
+    dataDirectory: at(configuration.dataDirectory),
+    gateway: {
+      ...configuration.gateway,
+      postgres: { ...configuration.gateway.postgres, tls: tls(configuration.gateway.postgres.tls) },
+    },
+    api: { ...configuration.api, tls: tls(configuration.api.tls) },
+    policies: { ...configuration.policies, files: configuration.policies.files.map(at) },
+    connections: configuration.connections.map((connection) => ({
+      ...connection,
+      tls:
+        connection.tls.mode === 'verify-full' && connection.tls.caFile !== undefined
+          ? { ...connection.tls, caFile: at(connection.tls.caFile) }
+          : connection.tls,
+    })),
+  };
+}
+
+/** @throws CountersignError `configuration_invalid` when the variable or file that should hold the secret is missing. */
+export function readSecret(secret: Secret, environment: NodeJS.ProcessEnv = process.env): string {
+  if (typeof secret === 'string') return secret;
+  if ('env' in secret) {
+    const value = environment[secret.env];
+    if (value !== undefined && value !== '') return value;
+    throw invalid([`the environment variable ${secret.env}, which should hold a secret, is not set`]);
+  }
+  try {
+    return readFileSync(secret.file, 'utf8').trimEnd();
+  } catch (error) {
+    throw new CountersignError('configuration_invalid', `cannot read the secret file ${secret.file}`, { cause: error });
+  }
+}
+
+function invalid(problems: string[]): CountersignError {
+  return new CountersignError('configuration_invalid', `the configuration is invalid:\n  ${problems.join('\n  ')}`);
+}
+
+function place(file: string, lines: LineCounter, offset: number | undefined): string {
+  if (offset === undefined) return file;
+  const { line, col } = lines.linePos(offset);
+  return `${file}:${line}:${col}`;
+}
+
+/** The offset of the field, or of the nearest field above it that exists. */
+function offsetOf(document: Document.Parsed, fieldPath: readonly PropertyKey[]): number | undefined {
+  for (let depth = fieldPath.length; depth >= 0; depth--) {
+    const node: unknown = document.getIn(fieldPath.slice(0, depth), true);
+    if (typeof node === 'object' && node !== null && 'range' in node && Array.isArray(node.range)) {
+      return Number(node.range[0]);
+    }
+  }
+  return undefined;
+}

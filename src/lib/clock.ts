@@ -1,0 +1,18 @@
+/** Time and randomness are arguments everywhere; `app.ts` and tests decide which. */
+import { randomBytes } from 'node:crypto';
+
+export interface Clock {
+  /** Milliseconds since 1970-01-01T00:00:00Z. */
+  now(): number;
+}
+
+export const systemClock: Clock = { now: () => Date.now() };
+
+const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/** A random identifier: prefix, underscore and 16 characters of Crockford's base 32 (80 bits). */
+export function newId(prefix: string): string {
+  let text = '';
+  for (const byte of randomBytes(16)) text += alphabet[byte & 31];
+  return `${prefix}_${text}`;
+}

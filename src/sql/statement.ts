@@ -1,0 +1,132 @@
+/**
+ * What the gateway knows of one SQL statement, as plain data. `analyse.ts` makes it from the text and a catalogue.
+ * What could not be known is in the value itself (`unknowns`, `lineage.resolved === false`), never left out: whoever
+ * reads these facts must treat it as the most dangerous thing (promise P7).
+ */
+
+export type StatementClass =
+  | 'read' // SELECT, VALUES, TABLE without a write inside
+  | 'write' // INSERT, UPDATE, DELETE, MERGE, TRUNCATE, also inside a CTE; SELECT … FOR UPDATE
+  | 'ddl' // every CREATE, ALTER, DROP, GRANT, COMMENT, SELECT INTO …
+  | 'copy-out'
+  | 'copy-in'
+  | 'transaction' // BEGIN, COMMIT, ROLLBACK, SAVEPOINT, SET TRANSACTION
+  | 'setting' // SET, RESET of an ordinary setting
+  | 'show' // SHOW
+  | 'explain' // EXPLAIN without ANALYZE (with ANALYZE it has the class of the inner statement)
+  | 'session' // DEALLOCATE, DISCARD, LISTEN, UNLISTEN, CLOSE
+  | 'empty' // nothing but white space and comments
+  | 'unknown'; // everything else, and everything that we did not understand
+
+/** One column of one relation: the catalogue's numbers, plus names for people. */
+export interface ColumnRef {
+  readonly relationOid: number;
+  readonly attnum: number;
+  readonly schema: string;
+  readonly relation: string;
+  readonly column: string;
+}
+
+export interface RelationUse {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: RelationKind;
+  readonly access: 'read' | 'write';
+  /** False for relations reached only through a view, a partition or inheritance. */
+  readonly direct: boolean;
+}
+
+export interface OutputColumn {
+  readonly name: string;
+  /** Every base column (views unfolded) on which the value depends in any way. Empty for constants. */
+  readonly sources: readonly ColumnRef[];
+  /** True when the value is one base column as it stands: no expression, cast, aggregate or set operation. */
+  readonly verbatim: boolean;
+}
+
+export type Lineage =
+  | {
+      readonly resolved: true;
+      /** Output columns in order; empty where the statement returns no rows. `*` is expanded. */
+      readonly outputs: readonly OutputColumn[];
+      /** Base columns used in WHERE, JOIN, ORDER BY, GROUP BY, DISTINCT, HAVING, window clauses, LIMIT, set operations, ON CONFLICT … anywhere in the statement, except in `IS [NOT] NULL` tests. */
+      readonly predicates: readonly ColumnRef[];
+    }
+  | { readonly resolved: false; readonly reason: string };
+
+export interface StatementFacts {
+  readonly class: StatementClass;
+  /** The command word(s) as PostgreSQL would tag it, e.g. `SELECT`, `CREATE TABLE`. For people and policies. */
+  readonly command: string;
+  /** The statement's own text inside a multi-statement query, without the semicolon. */
+  readonly text: string;
+  /** The relation closure: direct uses, views unfolded, partitions and inheritance children. */
+  readonly relations: readonly RelationUse[];
+  /** Every reason why something is not understood. Not empty means: class is `unknown` for policy, whatever `class` says. */
+  readonly unknowns: readonly string[];
+  /** Upper bound of rows that the statement can return, proven by its text; undefined = unbounded. */
+  readonly rowsAtMost: number | undefined;
+  /** OFFSET, or anything else that makes the statement one step of a paging loop. */
+  readonly paging: boolean;
+  /** Highest $n parameter, 0 for none. */
+  readonly parameters: number;
+  readonly lineage: Lineage;
+  /** For class `setting` and SET: name in lower case, and the value where it is one constant. */
+  readonly setting: { readonly name: string; readonly value: string | undefined } | undefined;
+  /** For class `transaction`. */
+  readonly transaction: 'begin' | 'commit' | 'rollback' | 'savepoint' | 'other' | undefined;
+  /** True when another execution with other integer constants after comparison operators has the same facts. */
+  readonly constantFree: boolean;
+}
+
+export type RelationKind =
+  | 'table'
+  | 'partitioned-table'
+  | 'view'
+  | 'materialized-view'
+  | 'foreign-table'
+  | 'sequence'
+  | 'composite-type'
+  | 'other';
+
+export interface CatalogueColumn {
+  readonly attnum: number;
+  readonly name: string;
+  readonly typeOid: number;
+  readonly typeName: string;
+  readonly notNull: boolean;
+  /** Generated columns: names of the columns of the same table that the expression reads. */
+  readonly generatedFrom?: readonly string[] | undefined;
+}
+
+export interface CatalogueRelation {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: RelationKind;
+  readonly columns: readonly CatalogueColumn[];
+  /** SELECT text of a view or materialized view (pg_get_viewdef, deparsed under an empty search_path). */
+  readonly definition?: string | undefined;
+  /** OIDs of inheritance children and partitions (direct ones). */
+  readonly children: readonly number[];
+  readonly parents: readonly number[];
+  /** Has rewrite rules other than a view's own, or row-level security: texts go into the definition digest. */
+  readonly rules: readonly string[];
+}
+
+/** The catalogue of one target as one session sees it. Immutable: a change makes a new one with another version. */
+export interface Catalogue {
+  /** SHA-256 over everything in it. */
+  readonly version: string;
+  /** Schemas in the order in which an unqualified name is looked up; pg_catalog is implicit and first. */
+  readonly searchPath: readonly string[];
+  readonly relations: readonly CatalogueRelation[];
+  relationByOid(oid: number): CatalogueRelation | undefined;
+  /** With `schema` undefined the search path decides. pg_catalog and information_schema relations are included. */
+  relationByName(schema: string | undefined, name: string): CatalogueRelation | undefined;
+  /** Names (lower case as stored) of functions, operators and types outside pg_catalog. */
+  readonly userFunctions: ReadonlySet<string>;
+  readonly userOperators: ReadonlySet<string>;
+  readonly userTypes: ReadonlySet<string>;
+}
