@@ -11,6 +11,7 @@ export const errorTable = {
   authentication_failed: { sqlstate: '28P01', httpStatus: 401 },
   token_expired: { sqlstate: '28P01', httpStatus: 401 },
   token_invalid: { sqlstate: '28P01', httpStatus: 401 },
+  identity_provider_unreachable: { sqlstate: '08006', httpStatus: 503 },
   groups_claim_missing: { sqlstate: '28000', httpStatus: 403 },
   duty_missing: { sqlstate: '28000', httpStatus: 403 },
   // connections and sessions
@@ -37,7 +38,6 @@ export const errorTable = {
   prepared_statement_unknown: { sqlstate: '26000', httpStatus: 400 },
   prepared_statement_duplicate: { sqlstate: '42P05', httpStatus: 400 },
   portal_unknown: { sqlstate: '34000', httpStatus: 400 },
-  masked_statement_failed: { sqlstate: 'ZC009', httpStatus: 400 },
   // requests, decisions, grants
   request_rejected: { sqlstate: 'ZC001', httpStatus: 403 },
   request_timed_out: { sqlstate: 'ZC002', httpStatus: 408 },

@@ -6,6 +6,7 @@ export class ByteSink {
   buffer: Buffer;
   length = 0;
   readonly #initialBytes: number;
+  readonly #spare: Buffer[] = [];
 
   constructor(initialBytes = 64 * 1024) {
     this.#initialBytes = initialBytes;
@@ -59,9 +60,16 @@ export class ByteSink {
   /** Hands the batch over (the caller owns the bytes) and starts a new one. */
   take(): Buffer {
     const batch = this.buffer.subarray(0, this.length);
-    this.buffer = Buffer.allocUnsafeSlow(this.#initialBytes);
+    this.buffer = this.#spare.pop() ?? Buffer.allocUnsafeSlow(this.#initialBytes);
     this.length = 0;
     return batch;
+  }
+
+  /** Gives a batch's memory back once nobody reads it any more. Fresh memory for each costs more than the copying. */
+  recycle(batch: Buffer): void {
+    const { buffer, byteOffset } = batch;
+    if (byteOffset !== 0 || buffer.byteLength !== this.#initialBytes || this.#spare.length >= maxSpare) return;
+    this.#spare.push(Buffer.from(buffer as ArrayBuffer));
   }
 
   /** Forgets the batch; its memory is used again. */
@@ -69,3 +77,5 @@ export class ByteSink {
     this.length = 0;
   }
 }
+
+const maxSpare = 16;

@@ -8,6 +8,18 @@ export interface Clock {
 
 export const systemClock: Clock = { now: () => Date.now() };
 
+let lastMs = Number.NaN;
+let lastText = '';
+
+/** RFC 3339 in UTC with milliseconds. Many entries have the same millisecond, so the last text is kept. */
+export function timestamp(ms: number): string {
+  if (ms !== lastMs) {
+    lastText = new Date(ms).toISOString();
+    lastMs = ms;
+  }
+  return lastText;
+}
+
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /** A random identifier: prefix, underscore and 16 characters of Crockford's base 32 (80 bits). */
