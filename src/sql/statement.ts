@@ -50,7 +50,15 @@ export type Lineage =
       readonly resolved: true;
       /** Output columns in order; empty where the statement returns no rows. `*` is expanded. */
       readonly outputs: readonly OutputColumn[];
-      /** Base columns used in WHERE, JOIN, ORDER BY, GROUP BY, DISTINCT, HAVING, window clauses, LIMIT, set operations, ON CONFLICT … anywhere in the statement, except in `IS [NOT] NULL` tests. */
+      /**
+       * Base columns about whose values anything but the outputs may tell, anywhere in the statement:
+       * - what chooses, orders or groups rows: WHERE, JOIN, ORDER BY, GROUP BY, DISTINCT, HAVING, window clauses, FILTER,
+       *   LIMIT, set operations, ON CONFLICT …;
+       * - what an expression may fail on or decide by, also in a select list: operators other than `||` and the JSON
+       *   accessors, CASE and AND/OR conditions, casts to anything but text, functions that are not total (`total.ts`);
+       * - what is stored, unless it is a verbatim copy of the very column that it is stored in.
+       * A plain `column IS [NOT] NULL` is none. What stands inside a view is its owner's and is not listed.
+       */
       readonly predicates: readonly ColumnRef[];
     }
   | { readonly resolved: false; readonly reason: string };
@@ -129,4 +137,6 @@ export interface Catalogue {
   readonly userFunctions: ReadonlySet<string>;
   readonly userOperators: ReadonlySet<string>;
   readonly userTypes: ReadonlySet<string>;
+  /** Names that only enum types (and their arrays) bear: casts to them compute on their argument alone. */
+  readonly enumTypes?: ReadonlySet<string> | undefined;
 }

@@ -1,0 +1,111 @@
+/**
+ * SQL text + catalogue -> what each statement does, touches and returns, as plain data. For: policy, masking and the
+ * job planner. Not for: deciding anything. What is not understood is said in the facts (`unknowns`, `unresolved`), and a
+ * fault of ours in understanding counts as not understood.
+ */
+import { rowsAtMost } from './bounds.ts';
+import { effectsOf } from './effects.ts';
+import { lineageOf } from './lineage.ts';
+import { parseStatements, type ParsedStatement } from './parse.ts';
+import type { Catalogue, Lineage, StatementFacts } from './statement.ts';
+
+const nothing = {
+  command: '',
+  relations: [],
+  unknowns: [],
+  rowsAtMost: undefined,
+  paging: false,
+  parameters: 0,
+  setting: undefined,
+  transaction: undefined,
+  constantFree: false,
+} as const;
+
+/** One entry per statement; exactly one of class `unknown` for a text that cannot be parsed, of class `empty` for none. */
+export function analyse(
+  text: string,
+  catalogue: Catalogue,
+  options: { readonly maxBytes: number },
+): readonly StatementFacts[] {
+  const parsed = parseStatements(text, options);
+  if (!parsed.ok) return [notUnderstood(text, parsed.reason)];
+  if (parsed.statements.length === 0) {
+    return [
+      {
+        ...nothing,
+        class: 'empty',
+        text: text.trim(),
+        rowsAtMost: 0,
+        lineage: { resolved: true, outputs: [], predicates: [] },
+      },
+    ];
+  }
+  return parsed.statements.map((statement) => factsOf(statement, catalogue));
+}
+
+function notUnderstood(text: string, reason: string): StatementFacts {
+  return { ...nothing, class: 'unknown', text, unknowns: [reason], lineage: { resolved: false, reason } };
+}
+
+function factsOf(statement: ParsedStatement, catalogue: Catalogue): StatementFacts {
+  try {
+    return understand(statement, catalogue);
+  } catch (error) {
+    // A tree that is deeper than our stack.
+    if (error instanceof RangeError) return notUnderstood(statement.text, 'the statement is nested too deeply');
+    throw error;
+  }
+}
+
+function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): StatementFacts {
+  const effects = effectsOf(tree, catalogue);
+  const { uses } = effects;
+  const [firstUnknown] = uses.unknowns;
+  const lineage: Lineage =
+    firstUnknown === undefined ? lineageOf(effects.shape, catalogue) : { resolved: false, reason: firstUnknown };
+  const unknowns = [...uses.unknowns];
+  if (!lineage.resolved) {
+    for (const name of uses.callLike) unknowns.push(`${name} may be a function`);
+  }
+  return {
+    class: effects.class,
+    command: effects.command,
+    text,
+    relations: uses.relations,
+    unknowns,
+    rowsAtMost: rowsOf(effects.class, tree),
+    paging: uses.paging,
+    parameters: uses.parameters,
+    lineage,
+    setting: effects.setting,
+    transaction: effects.transaction,
+    constantFree:
+      (effects.class === 'read' || effects.class === 'write') &&
+      effects.shape.kind === 'query' &&
+      unknowns.length === 0 &&
+      lineage.resolved,
+  };
+}
+
+function rowsOf(statementClass: StatementFacts['class'], tree: ParsedStatement['tree']): number | undefined {
+  switch (statementClass) {
+    case 'read':
+    case 'write':
+      return 'TruncateStmt' in tree ? 0 : rowsAtMost(tree);
+    case 'ddl':
+    case 'copy-in':
+    case 'transaction':
+    case 'setting':
+    case 'session':
+    case 'empty':
+      return 'ExplainStmt' in tree ? undefined : 0;
+    case 'copy-out':
+    case 'show':
+    case 'explain':
+    case 'unknown':
+      return undefined;
+    default:
+      statementClass satisfies never;
+      return undefined;
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * The questions whose rows make a catalogue, for PostgreSQL 15 to 18. Run them in this order in ONE transaction (the
+ * first empties search_path until its end, so that definitions come back fully qualified) and give the rows, by the same
+ * names and with their columns as the `pg` driver reads them, to `makeCatalogue`. They need no right beyond CONNECT.
+ */
+
+/**
+ * Extensions whose functions and operators only compute, though some bear the names of built-in ones (citext has its own
+ * `=` and `replace`). What they define does not make a built-in name doubtful.
+ */
+const computingExtensions = `'citext', 'hstore', 'ltree', 'pg_trgm', 'btree_gist', 'btree_gin', 'intarray', 'cube', 'seg',
+  'isn', 'unaccent', 'uuid-ossp', 'fuzzystrmatch', 'vector'`;
+
+const ownedByComputingExtension = (catalogue: string, oid: string) => `exists (
+  select from pg_catalog.pg_depend d
+  join pg_catalog.pg_extension e on d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and e.oid = d.refobjid
+  where d.classid = 'pg_catalog.${catalogue}'::pg_catalog.regclass and d.objid = ${oid} and d.deptype = 'e'
+    and e.extname in (${computingExtensions}))`;
+
+const userSchema = (schema: string) =>
+  `${schema} not in ('pg_catalog', 'information_schema', 'pg_toast') and ${schema} !~ '^pg_(toast_)?temp_'`;
+
+export const catalogueQueries = {
+  settings: `select pg_catalog.set_config('search_path', '', true) as search_path`,
+
+  /** One row per relation, system relations included. Columns: [attnum, name, type OID, type name, not null, generated]. */
+  relations: `select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relrowsecurity as row_security,
+    (select coalesce(json_agg(json_build_array(a.attnum, a.attname, a.atttypid::bigint,
+        pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated) order by a.attnum), '[]')
+      from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns
+  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c') and n.nspname <> 'pg_toast' and n.nspname !~ '^pg_(toast_)?temp_'
+  order by n.nspname, c.relname, c.oid`,
+
+  definitions: `select c.oid, pg_catalog.pg_get_viewdef(c.oid) as definition
+  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relkind in ('v', 'm') and ${userSchema('n.nspname')} order by c.oid`,
+
+  inheritance: `select inhparent as parent, inhrelid as child from pg_catalog.pg_inherits
+  order by inhparent, inhseqno, inhrelid`,
+
+  /** Rewrite rules other than those that make a view, and row-level security policies, as texts. */
+  rules: `select r.ev_class as oid, pg_catalog.pg_get_ruledef(r.oid) as rule
+    from pg_catalog.pg_rewrite r join pg_catalog.pg_class c on c.oid = r.ev_class
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where r.rulename <> '_RETURN' and ${userSchema('n.nspname')}
+  union all
+  select p.polrelid, concat_ws(' ', 'POLICY', quote_ident(p.polname),
+      case when p.polpermissive then 'permissive' else 'restrictive' end, 'for', p.polcmd::text, 'to',
+      (select string_agg(coalesce(quote_ident(o.rolname), 'public'), ', ' order by o.rolname)
+        from unnest(p.polroles) as role(id) left join pg_catalog.pg_roles o on o.oid = role.id),
+      'using (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid) || ')',
+      'with check (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) || ')')
+    from pg_catalog.pg_policy p
+  order by 1, 2`,
+
+  /** Columns that a generated column's expression reads. Before PostgreSQL 15 the column itself holds the dependency. */
+  generated: `select a.attrelid as oid, a.attnum, array_agg(distinct s.attname::text order by s.attname::text) as sources
+  from pg_catalog.pg_attribute a
+  join pg_catalog.pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+  join pg_catalog.pg_depend d on d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid = a.attrelid
+    and d.refobjsubid > 0 and d.refobjsubid <> a.attnum
+    and ((d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and d.objid = f.oid)
+      or (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = a.attrelid and d.objsubid = a.attnum))
+  join pg_catalog.pg_attribute s on s.attrelid = a.attrelid and s.attnum = d.refobjsubid
+  where a.attgenerated <> '' group by 1, 2 order by 1, 2`,
+
+  functions: `select distinct p.proname as name
+  from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  where (${userSchema('n.nspname')} or (n.nspname = 'pg_catalog' and p.oid >= 16384))
+    and not ${ownedByComputingExtension('pg_proc', 'p.oid')} order by 1`,
+
+  operators: `select distinct o.oprname as name
+  from pg_catalog.pg_operator o join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+  where (${userSchema('n.nspname')} or (n.nspname = 'pg_catalog' and o.oid >= 16384))
+    and not ${ownedByComputingExtension('pg_operator', 'o.oid')} order by 1`,
+
+  /** Kind e = every type of that name is an enum. Array types are called by their element's name. */
+  types: `select t.typname as name, bool_and(coalesce(e.typtype, t.typtype) = 'e') as is_enum
+  from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+  left join pg_catalog.pg_type e on t.typcategory = 'A' and e.oid = t.typelem
+  where ${userSchema('n.nspname')} group by 1 order by 1`,
+} as const;

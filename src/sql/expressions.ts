@@ -1,0 +1,380 @@
+/**
+ * On which base columns the value of an expression depends. Every kind of expression has its line; one without a line is
+ * unresolved, never "no columns".
+ */
+import type { A_Expr, FuncCall, JsonOutput, JsonValueExpr, Node, SubLink, WindowDef } from 'libpg-query';
+import type { SubqueryNames } from './column-name.ts';
+import { knownFields, knownFunctions, setReturningFunctions, type NameReading } from './functions.ts';
+import {
+  noSources,
+  resolveColumn,
+  rowSources,
+  union,
+  unionOf,
+  Unresolved,
+  type Field,
+  type Scope,
+  type Sources,
+} from './scope.ts';
+import type { Catalogue, CatalogueRelation } from './statement.ts';
+import { arrayType, hasType, isTotalCall, isTotalCast, isTotalField, isTotalOperator, isTotalOutput } from './total.ts';
+import { kindSet, stringOf, stringsOf, tagged, taggedAs } from './tree.ts';
+
+/** One lineage analysis. The functions of the other files come with it, because they call each other. */
+export interface Run {
+  readonly catalogue: Catalogue;
+  readonly reading: NameReading;
+  /** Columns on which the choice or order of rows depends. Replaced while a subquery is looked at by itself. */
+  predicates: Set<number>;
+  /** Queries looked at so far. */
+  queries: number;
+  readonly subqueryNames: SubqueryNames;
+  query(node: Node, parent: Scope): readonly Field[];
+  relationFields(relation: CatalogueRelation): readonly Field[];
+}
+
+/** In a predicate a plain `column IS NULL` tells nothing that counts; in a value it does. */
+export type Use = 'value' | 'predicate';
+
+export function addPredicates(run: Run, sources: Sources): void {
+  for (const key of sources) run.predicates.add(key);
+}
+
+export function usePredicate(node: Node | undefined, scope: Scope, run: Run): void {
+  if (node !== undefined) addPredicates(run, sourcesOf(node, scope, run, 'predicate'));
+}
+
+/** What may fail or take another way for some values: errors and time tell about them. */
+function told(run: Run, sources: Sources): Sources {
+  addPredicates(run, sources);
+  return sources;
+}
+
+/** Runs `look` and tells which predicates it met; they count for the statement as well. */
+function withPredicates<T>(run: Run, look: () => T): { readonly value: T; readonly predicates: Sources } {
+  const outer = run.predicates;
+  const own = new Set<number>();
+  run.predicates = own;
+  try {
+    return { value: look(), predicates: own };
+  } finally {
+    run.predicates = outer;
+    addPredicates(run, own);
+  }
+}
+
+const expressionKinds = kindSet(
+  'A_Const',
+  'ParamRef',
+  'SQLValueFunction',
+  'SetToDefault',
+  'MergeSupportFunc',
+  'GroupingFunc',
+  'ColumnRef',
+  'A_Expr',
+  'List',
+  'BoolExpr',
+  'CoalesceExpr',
+  'MinMaxExpr',
+  'RowExpr',
+  'A_ArrayExpr',
+  'NullTest',
+  'BooleanTest',
+  'TypeCast',
+  'CollateClause',
+  'NamedArgExpr',
+  'CaseExpr',
+  'CaseWhen',
+  'A_Indirection',
+  'FuncCall',
+  'SubLink',
+  'ResTarget',
+  'XmlExpr',
+  'XmlSerialize',
+  'JsonValueExpr',
+  'JsonKeyValue',
+  'JsonObjectConstructor',
+  'JsonArrayConstructor',
+  'JsonArrayQueryConstructor',
+  'JsonArrayAgg',
+  'JsonObjectAgg',
+  'JsonFuncExpr',
+  'JsonArgument',
+  'JsonParseExpr',
+  'JsonSerializeExpr',
+  'JsonScalarExpr',
+  'JsonIsPredicate',
+  'JsonBehavior',
+);
+
+export function sourcesOf(node: Node | undefined, scope: Scope, run: Run, use: Use = 'value'): Sources {
+  const of = (inner: Node | undefined): Sources =>
+    inner === undefined ? noSources : sourcesOf(inner, scope, run, use);
+  const all = (inner: readonly Node[] | undefined): Sources => {
+    return inner === undefined ? noSources : unionOf(inner.map((item) => of(item)));
+  };
+  if (node === undefined || tagged(node) === undefined) return noSources;
+  const expression = taggedAs(node, expressionKinds);
+  switch (expression.kind) {
+    case 'A_Const':
+    case 'ParamRef':
+    case 'SQLValueFunction':
+    case 'SetToDefault':
+    case 'MergeSupportFunc':
+    case 'GroupingFunc':
+      return noSources;
+    case 'ColumnRef': {
+      const found = resolveColumn(expression.body.fields ?? [], scope);
+      if (found.kind === 'field') return found.field.sources;
+      if (found.kind === 'system') return noSources;
+      if (found.item.open)
+        throw new Unresolved(`the row of ${found.item.name ?? 'a function'} may have columns that are not known`);
+      return rowSources(found.item);
+    }
+    case 'A_Expr':
+      return operator(expression.body, scope, run, use);
+    case 'List':
+      return all(expression.body.items);
+    case 'BoolExpr':
+      // AND and OR may leave the rest of their arguments alone.
+      return expression.body.boolop === 'NOT_EXPR'
+        ? all(expression.body.args)
+        : unionOf((expression.body.args ?? []).map((arg) => condition(arg, scope, run, use)));
+    case 'CoalesceExpr':
+    case 'MinMaxExpr':
+    case 'RowExpr':
+      return all(expression.body.args);
+    case 'A_ArrayExpr':
+      return toldOfArrays(run, all(expression.body.elements));
+    case 'NullTest':
+      return use === 'predicate' && isPlainColumn(expression.body.arg, scope) ? noSources : of(expression.body.arg);
+    case 'TypeCast': {
+      const sources = of(expression.body.arg);
+      return isTotalCast(expression.body.typeName) ? sources : told(run, sources);
+    }
+    case 'BooleanTest':
+    case 'CollateClause':
+    case 'NamedArgExpr':
+      return of(expression.body.arg);
+    case 'CaseExpr':
+      return union(told(run, of(expression.body.arg)), all(expression.body.args), of(expression.body.defresult));
+    case 'CaseWhen':
+      return union(condition(expression.body.expr, scope, run, use), of(expression.body.result));
+    case 'A_Indirection':
+      return indirection(expression.body.arg, expression.body.indirection ?? [], scope, run, use);
+    case 'FuncCall':
+      return call(expression.body, scope, run, use);
+    case 'SubLink':
+      return subLink(expression.body, scope, run, use);
+    case 'ResTarget':
+      return of(expression.body.val);
+    case 'XmlExpr':
+      return told(run, union(all(expression.body.named_args), all(expression.body.args)));
+    case 'XmlSerialize':
+      return told(run, of(expression.body.expr));
+    case 'JsonValueExpr':
+      return jsonValue(expression.body, scope, run, use);
+    case 'JsonKeyValue':
+      return union(of(expression.body.key), jsonValue(expression.body.value, scope, run, use));
+    case 'JsonObjectConstructor':
+      return constructed(expression.body, all(expression.body.exprs), run);
+    case 'JsonArrayConstructor':
+      return constructed(expression.body, all(expression.body.exprs), run);
+    case 'JsonArrayQueryConstructor':
+      return constructed(expression.body, subquery(expression.body.query, scope, run).sources, run);
+    case 'JsonArrayAgg': {
+      const { arg, constructor } = expression.body;
+      const value = constructed({ output: constructor?.output }, jsonValue(arg, scope, run, use), run);
+      return union(value, aggregate(constructor, scope, run));
+    }
+    case 'JsonObjectAgg': {
+      const { arg, constructor, unique } = expression.body;
+      const pair = union(of(arg?.key), jsonValue(arg?.value, scope, run, use));
+      return union(constructed({ output: constructor?.output, unique }, pair, run), aggregate(constructor, scope, run));
+    }
+    case 'JsonFuncExpr':
+      return told(
+        run,
+        union(
+          of(expression.body.context_item?.raw_expr),
+          of(expression.body.pathspec),
+          all(expression.body.passing),
+          of(expression.body.on_empty?.expr),
+          of(expression.body.on_error?.expr),
+        ),
+      );
+    case 'JsonArgument':
+      return of(expression.body.val?.raw_expr);
+    case 'JsonParseExpr':
+    case 'JsonSerializeExpr':
+      return told(run, of(expression.body.expr?.raw_expr));
+    case 'JsonIsPredicate':
+      return told(run, of(expression.body.expr));
+    case 'JsonScalarExpr':
+    case 'JsonBehavior':
+      return of(expression.body.expr);
+    case 'other':
+    default:
+      throw new Unresolved(`the expression ${expression.name} is not known`);
+  }
+}
+
+function operator(body: A_Expr, scope: Scope, run: Run, use: Use): Sources {
+  const sides = [body.lexpr, body.rexpr].map((side) => sourcesOf(side, scope, run, use));
+  const sources = unionOf(sides);
+  return isTotalOperator(body) ? toldOfArrays(run, sources) : told(run, sources);
+}
+
+/** Arrays go together only where their dimensions agree. */
+function toldOfArrays(run: Run, sources: Sources): Sources {
+  return hasType(sources, arrayType, run.catalogue) ? told(run, sources) : sources;
+}
+
+/** It decides what else is computed. As in WHERE, a plain `column IS NULL` is no predicate; the value depends on it. */
+function condition(node: Node | undefined, scope: Scope, run: Run, use: Use): Sources {
+  const sources = sourcesOf(node, scope, run, use);
+  return isHarmlessCondition(node, scope) ? sources : told(run, sources);
+}
+
+function isHarmlessCondition(node: Node | undefined, scope: Scope): boolean {
+  const test = tagged(node);
+  if (test?.kind === 'NullTest') return isPlainColumn(test.body.arg, scope);
+  // AND and OR have told of their arguments themselves.
+  return (
+    test?.kind === 'BoolExpr' && (test.body.boolop !== 'NOT_EXPR' || isHarmlessCondition(test.body.args?.[0], scope))
+  );
+}
+
+/** FORMAT JSON reads a text as JSON. */
+function jsonValue(body: JsonValueExpr | undefined, scope: Scope, run: Run, use: Use): Sources {
+  const sources = sourcesOf(body?.raw_expr, scope, run, use);
+  const format = body?.format?.format_type ?? 'JS_FORMAT_DEFAULT';
+  return format === 'JS_FORMAT_DEFAULT' ? sources : told(run, sources);
+}
+
+interface JsonConstruction {
+  readonly output?: JsonOutput | undefined;
+  /** It fails on a key that it has already. */
+  readonly unique?: boolean | undefined;
+}
+
+function constructed(body: JsonConstruction, sources: Sources, run: Run): Sources {
+  return body.unique === true || !isTotalOutput(body.output) ? told(run, sources) : sources;
+}
+
+function isPlainColumn(node: Node | undefined, scope: Scope): boolean {
+  const expression = tagged(node);
+  if (expression?.kind !== 'ColumnRef') return false;
+  const found = resolveColumn(expression.body.fields ?? [], scope);
+  return found.kind === 'system' || (found.kind === 'field' && found.field.verbatim);
+}
+
+/** `(t).column` of a row in FROM is that column; a field of any other composite value depends on all of the value. */
+function indirection(arg: Node | undefined, steps: readonly Node[], scope: Scope, run: Run, use: Use): Sources {
+  const indexes: Sources[] = [];
+  for (const step of steps) {
+    const part = tagged(step);
+    if (part?.kind === 'A_Indices') {
+      for (const index of [part.body.lidx, part.body.uidx])
+        if (index !== undefined) indexes.push(sourcesOf(index, scope, run, use));
+    }
+  }
+  const names = stringsOf(steps);
+  const base = tagged(arg);
+  if (base?.kind === 'ColumnRef') {
+    const found = resolveColumn(base.body.fields ?? [], scope);
+    const first = stringOf(steps[0]);
+    if (found.kind === 'row' && first !== undefined) {
+      const fields = found.item.fields.filter((field) => field.name === first);
+      if (fields.length !== 1) throw new Unresolved(`${first} is no column of ${found.item.name ?? 'the row'}`);
+      const sources = checkFields(names.slice(1), fields[0]?.sources ?? noSources, run);
+      return union(sources, ...indexes);
+    }
+  }
+  return union(checkFields(names, sourcesOf(arg, scope, run, use), run), ...indexes);
+}
+
+/** What is no field may be a function: `(x).f` is f(x). */
+function checkFields(names: readonly string[], sources: Sources, run: Run): Sources {
+  for (const name of names) {
+    if (!knownFields.has(name) || (run.reading === 'session' && run.catalogue.userFunctions.has(name))) {
+      throw new Unresolved(`${name} may be a field or a function`);
+    }
+    if (knownFunctions.has(name) && !isTotalField(name)) addPredicates(run, sources);
+  }
+  return sources;
+}
+
+function call(body: FuncCall, scope: Scope, run: Run, use: Use): Sources {
+  const parts = (body.args ?? []).map((arg) => sourcesOf(arg, scope, run, use));
+  const args = unionOf(parts);
+  const name = stringsOf(body.funcname).at(-1) ?? '';
+  // How many rows it makes, whether it fails and how long it takes tell about its arguments.
+  if (setReturningFunctions.has(name) || !isTotalCall(body, parts, run.catalogue)) addPredicates(run, args);
+  return union(args, aggregate(body, scope, run));
+}
+
+interface AggregateParts {
+  readonly agg_filter?: Node;
+  readonly agg_order?: Node[];
+  readonly over?: WindowDef;
+}
+
+/** FILTER, ORDER BY and OVER choose and order rows, and the value depends on that. */
+function aggregate(parts: AggregateParts | undefined, scope: Scope, run: Run): Sources {
+  if (parts === undefined) return noSources;
+  const chosen: Sources[] = [];
+  if (parts.agg_filter !== undefined) chosen.push(sourcesOf(parts.agg_filter, scope, run, 'predicate'));
+  if (parts.agg_order !== undefined) chosen.push(sortSources(parts.agg_order, scope, run));
+  if (parts.over !== undefined) chosen.push(windowSources(parts.over, scope, run));
+  const sources = unionOf(chosen);
+  addPredicates(run, sources);
+  return sources;
+}
+
+export function windowSources(window: WindowDef, scope: Scope, run: Run, known = scope.windows): Sources {
+  const parts: Sources[] = [];
+  // In a WINDOW clause `name` is its own name and `refname` another's; in OVER either refers to one.
+  for (const name of known === scope.windows ? [window.name, window.refname] : [window.refname]) {
+    if (name === undefined) continue;
+    const named = known?.get(name);
+    if (named === undefined) throw new Unresolved(`window ${name} is not known`);
+    parts.push(named);
+  }
+  for (const expression of window.partitionClause ?? []) parts.push(sourcesOf(expression, scope, run));
+  parts.push(sortSources(window.orderClause, scope, run));
+  for (const offset of [window.startOffset, window.endOffset])
+    if (offset !== undefined) parts.push(sourcesOf(offset, scope, run));
+  return unionOf(parts);
+}
+
+function sortSources(sorts: readonly Node[] | undefined, scope: Scope, run: Run): Sources {
+  return unionOf(
+    (sorts ?? []).map((sort) => {
+      const by = tagged(sort);
+      if (by?.kind !== 'SortBy') throw new Unresolved('an ORDER BY item is not known');
+      return sourcesOf(by.body.node, scope, run);
+    }),
+  );
+}
+
+function subLink(body: SubLink, scope: Scope, run: Run, use: Use): Sources {
+  const test = body.testexpr === undefined ? noSources : sourcesOf(body.testexpr, scope, run, use);
+  const { fields, predicates } = subquery(body.subselect, scope, run);
+  if (fields[0] !== undefined) run.subqueryNames.set(body, fields[0].name);
+  // Which rows there are decides the value; what EXISTS selects does not.
+  if (body.subLinkType === 'EXISTS_SUBLINK') return union(test, predicates);
+  const selected = unionOf(fields.map((field) => field.sources));
+  if (body.subLinkType === 'EXPR_SUBLINK') return union(test, predicates, selected);
+  if (body.subLinkType === 'ARRAY_SUBLINK') return union(predicates, toldOfArrays(run, selected));
+  // All others compare.
+  return union(told(run, union(test, selected)), predicates);
+}
+
+function subquery(select: Node | undefined, scope: Scope, run: Run) {
+  if (select === undefined) throw new Unresolved('a subquery without a query');
+  const { value: fields, predicates } = withPredicates(run, () =>
+    run.query(select, { items: [], parent: scope, ctes: scope.ctes }),
+  );
+  return { fields, predicates, sources: union(predicates, ...fields.map((field) => field.sources)) };
+}
