@@ -1,0 +1,26 @@
+/** What approvals put into the log. Whoever records adds time and node, and resolves only when the entry is durable. */
+import type { Json } from '../lib/canonical-json.ts';
+import type { Principal } from '../identity/principal.ts';
+
+export type ApprovalEventType =
+  | 'request.created'
+  | 'request.decided'
+  | 'request.refused' // somebody may not ask for, decide on or withdraw a request
+  | 'request.closed'
+  | 'grant.created'
+  | 'grant.consumed'
+  | 'grant.void' // drift, revocation, or its time is up (state `expired`)
+  | 'grant.refused';
+
+export interface ApprovalEvent {
+  readonly type: ApprovalEventType;
+  readonly [member: string]: Json | undefined;
+}
+
+/** Rejects when the log cannot be written; then the change that the event tells of does not happen (P5). */
+export type RecordEvent = (event: ApprovalEvent) => Promise<void>;
+
+/** The members that name who did it. */
+export function actor(principal: Principal): { principal: string; human: string } {
+  return { principal: principal.id, human: principal.human };
+}

@@ -1,0 +1,298 @@
+/**
+ * Grants: what an approved request becomes. Bound to a digest, used at most once, for a limited time.
+ *
+ *     open --(claimed by an executor, nothing drifted)--> consumed
+ *     open --(something drifted; or taken back)---------> void
+ *     open --(its time is up)---------------------------> expired
+ *
+ * Nothing leaves an ended state. `#end` is the only place that changes one: a compare-and-set under the locks of the
+ * request and the grant (in this order everywhere), after the event is durable and before the transaction commits.
+ * The caller's own work (the run's row) is done in the same transaction: both happen or neither does.
+ */
+import type { Transaction } from 'kysely';
+import { CountersignError } from '../errors.ts';
+import type { Duty, Principal } from '../identity/principal.ts';
+import type { Json } from '../lib/canonical-json.ts';
+import type { Clock } from '../lib/clock.ts';
+import { mayExecute } from '../policy/duty.ts';
+import type { PolicySet } from '../policy/engine.ts';
+import type { Database, Store } from '../store/database.ts';
+import {
+  dueOpenGrants,
+  endGrant,
+  findGrant,
+  lockGrantOfRequest,
+  type GrantEnd,
+  type GrantRecord,
+} from '../store/grants.ts';
+import { decisionsOf, lockRequest, type DecisionRecord, type RequestRecord } from '../store/requests.ts';
+import { drift, grantDigest, type GrantInput } from './digest.ts';
+import { actor, type RecordEvent } from './events.ts';
+import { refusalError, refusalMembers, refusalOf, unknownRequest, type Refusal } from './refusal.ts';
+import {
+  approvedInput,
+  independentApprovers,
+  subjectOf,
+  type ConnectionLookup,
+  type RequestSubject,
+} from './subject.ts';
+import type { Workflow } from './workflow.ts';
+
+export interface GrantServiceOptions {
+  readonly store: Store;
+  readonly record: RecordEvent;
+  readonly clock: Clock;
+  readonly policySet: () => PolicySet;
+  readonly workflows: readonly Workflow[];
+  readonly connections: ConnectionLookup;
+}
+
+/** A grant is found by its own id or by its request's. */
+export type GrantReference = { readonly grantId: string } | { readonly requestId: string };
+
+export type Claim<T> = GrantReference & {
+  readonly principal: Principal;
+  /** Duties held on the connection now. */
+  readonly duties: readonly Duty[];
+  /** The session that claims; must be the one that waited, for a held statement or session. */
+  readonly sessionId?: string | undefined;
+  /** The digest's input as it is now, worked out anew by the caller. */
+  readonly current: GrantInput;
+  /** The caller's own work, in the transaction that consumes the grant. If it throws, the grant stays open. */
+  readonly extra?: (transaction: StoreTransaction, grant: GrantRecord, request: RequestRecord) => Promise<T>;
+};
+
+export interface Claimed<T> {
+  readonly grant: GrantRecord;
+  readonly request: RequestRecord;
+  readonly decisions: readonly DecisionRecord[];
+  /** What `extra` returned. */
+  readonly result: T;
+}
+
+type StoreTransaction = Transaction<Database>;
+
+interface Locked {
+  readonly request: RequestRecord;
+  readonly grant: GrantRecord;
+}
+
+const maxExpiredAtOnce = 500;
+
+export class GrantService {
+  readonly #options: GrantServiceOptions;
+
+  constructor(options: GrantServiceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Consumes the grant, exactly once whatever races for it.
+   * @throws request_unknown; grant_missing (not approved, not approved enough any more, or of another session);
+   * grant_used, grant_expired, grant_void (also now, when something drifted: the detail lists what); duty_conflict,
+   * duty_missing, forbidden; log_unavailable; whatever `extra` throws
+   */
+  async claim<T = undefined>(claim: Claim<T>): Promise<Claimed<T>> {
+    const { store, record } = this.#options;
+    // A refusal is returned, not thrown, so that what belongs to it (a grant voided, an event) is committed first.
+    const outcome = await store.transaction().execute(async (transaction): Promise<Claimed<T> | CountersignError> => {
+      const locked = await this.#lock(transaction, claim);
+      if (locked instanceof CountersignError) return locked;
+      const { grant, request } = locked;
+      const decisions = await decisionsOf(transaction, request.id);
+      const refused = (await this.#ended(transaction, locked)) ?? this.#refuse(locked, decisions, claim);
+      if (refused !== undefined) {
+        const members = { grant: grant.id, request: request.id, ...actor(claim.principal) };
+        await record({ type: 'grant.refused', ...members, ...refusalMembers(refused) });
+        return refusalError(refused);
+      }
+      const drifted = drift(approvedInput(request), claim.current);
+      if (drifted.length > 0 || grantDigest(claim.current) !== grant.digest) {
+        return this.#voidForDrift(transaction, locked, drifted, claim.principal);
+      }
+      const result = await claim.extra?.(transaction, grant, request);
+      const end: GrantEnd = { state: 'consumed', by: claim.principal.id, at: new Date(this.#options.clock.now()) };
+      const consumed = await this.#end(transaction, locked, end, actor(claim.principal));
+      return { grant: consumed, request, decisions, result: result as T };
+    });
+    if (outcome instanceof CountersignError) throw outcome;
+    return outcome;
+  }
+
+  /**
+   * Takes an open grant back, e.g. because the client that waited for it is gone.
+   * @returns false when it was not open (any more)
+   * @throws request_unknown, grant_missing, log_unavailable
+   */
+  async void(reference: GrantReference, reason: string, by?: Principal): Promise<boolean> {
+    const outcome = await this.#options.store.transaction().execute(async (transaction) => {
+      const locked = await this.#lock(transaction, reference);
+      if (locked instanceof CountersignError) return locked;
+      if (locked.grant.state !== 'open') return false;
+      await this.#end(
+        transaction,
+        locked,
+        { state: 'void', reason },
+        { reason, ...(by === undefined ? {} : actor(by)) },
+      );
+      return true;
+    });
+    if (outcome instanceof CountersignError) throw outcome;
+    return outcome;
+  }
+
+  /** Ends what was not used in time. Returns the ids. Call it now and then; claims check the time by themselves. */
+  async expireDue(): Promise<string[]> {
+    const { store, clock } = this.#options;
+    const expired: string[] = [];
+    for (const { id } of await dueOpenGrants(store, new Date(clock.now()), maxExpiredAtOnce)) {
+      await store.transaction().execute(async (transaction) => {
+        const locked = await this.#lock(transaction, { grantId: id });
+        if (locked instanceof CountersignError || locked.grant.state !== 'open') return;
+        if ((await this.#ended(transaction, locked)) !== undefined) expired.push(id);
+      });
+    }
+    return expired;
+  }
+
+  /** Locks the request, then the grant: the order in which a decision takes its locks too. */
+  async #lock(transaction: StoreTransaction, reference: GrantReference): Promise<Locked | CountersignError> {
+    const requestId =
+      'requestId' in reference ? reference.requestId : (await findGrant(transaction, reference.grantId))?.requestId;
+    if (requestId === undefined) return new CountersignError('grant_missing', 'there is no such grant');
+    const request = await lockRequest(transaction, requestId);
+    if (request === undefined) return unknownRequest(requestId);
+    const grant = await lockGrantOfRequest(transaction, requestId);
+    if (grant !== undefined) return { request, grant };
+    return new CountersignError('grant_missing', `request ${requestId} has no grant: it is ${request.state}`, {
+      hint: request.state === 'pending' ? 'an approver has to decide first' : 'make a new request',
+    });
+  }
+
+  /** Why the grant is not open; a grant whose time is up ends here. */
+  async #ended(transaction: StoreTransaction, locked: Locked): Promise<Refusal | undefined> {
+    const { grant } = locked;
+    const hint = 'make a new request';
+    const { state } = grant;
+    switch (state) {
+      case 'open': {
+        if (this.#options.clock.now() < grant.expiresAt.getTime()) return undefined;
+        await this.#end(transaction, locked, { state: 'expired' }, { reason: 'its time is up' });
+        break;
+      }
+      case 'expired':
+        break;
+      case 'consumed': {
+        const when = grant.consumedAt?.toISOString() ?? 'before';
+        const reason = `grant ${grant.id} was used by ${grant.consumedBy ?? 'somebody'} at ${when}; a grant is used once`;
+        return { code: 'grant_used', policies: [], reason, hint };
+      }
+      case 'void':
+        return { code: 'grant_void', policies: [], reason: `grant ${grant.id} is void: ${grant.voidReason}`, hint };
+      default:
+        state satisfies never;
+        return { code: 'grant_void', policies: [], reason: `grant ${grant.id} is in an unknown state`, hint };
+    }
+    const reason = `grant ${grant.id} expired at ${grant.expiresAt.toISOString()}`;
+    return { code: 'grant_expired', policies: [], reason, hint };
+  }
+
+  /** Everything that was checked when the request was decided is checked again: the world may have changed since. */
+  #refuse(
+    { request, grant }: Locked,
+    decisions: readonly DecisionRecord[],
+    claim: Claim<unknown>,
+  ): Refusal | undefined {
+    const { policySet, workflows, connections } = this.#options;
+    const { principal, duties } = claim;
+    let subject: RequestSubject;
+    try {
+      subject = subjectOf(request, decisions, workflows, connections);
+    } catch (error) {
+      // The connection is gone, or the stored input was changed: a refusal that the log has to know of.
+      if (!(error instanceof CountersignError)) throw error;
+      return { code: error.code, policies: [], reason: error.message, hint: error.hint };
+    }
+    const { executors } = subject.input;
+    return (
+      notApproved(request, grant, decisions, subject) ??
+      refusalOf(mayExecute(policySet(), { principal, duties }, subject.duty)) ??
+      notAmong(principal, duties, executors) ??
+      otherSession(request, claim.sessionId)
+    );
+  }
+
+  async #voidForDrift(
+    transaction: StoreTransaction,
+    locked: Locked,
+    drifted: readonly string[],
+    principal: Principal,
+  ): Promise<CountersignError> {
+    const { grant, request } = locked;
+    const reason = `drifted since it was approved: ${drifted.join('; ')}`;
+    await this.#end(transaction, locked, { state: 'void', reason }, { drift: drifted, ...actor(principal) });
+    return new CountersignError('grant_void', `request ${request.id} is void; ${reason}`, {
+      detail: `grant ${grant.id}; drift: ${drifted.join('; ')}`,
+      hint: 'make a new request, so that an approver sees what would run now',
+    });
+  }
+
+  /** The one function that changes a grant's state. */
+  async #end(
+    transaction: StoreTransaction,
+    { grant, request }: Locked,
+    end: GrantEnd,
+    members: { readonly [member: string]: Json },
+  ): Promise<GrantRecord> {
+    const ended = await endGrant(transaction, grant.id, end);
+    if (ended === undefined) throw new CountersignError('grant_used', `grant ${grant.id} is not open any more`);
+    await this.#options.record({
+      type: end.state === 'consumed' ? 'grant.consumed' : 'grant.void',
+      grant: grant.id,
+      request: request.id,
+      digest: grant.digest,
+      state: end.state,
+      ...members,
+    });
+    return ended;
+  }
+}
+
+function notApproved(
+  request: RequestRecord,
+  grant: GrantRecord,
+  decisions: readonly DecisionRecord[],
+  subject: RequestSubject,
+): Refusal | undefined {
+  const approvals = independentApprovers(subject, decisions).size;
+  const needed = subject.workflow.approvals.count;
+  const rejected = decisions.some((decision) => decision.verdict === 'reject');
+  const sound = request.state === 'approved' && grant.digest === request.digest && !rejected;
+  if (sound && approvals >= needed) return undefined;
+  return {
+    code: 'grant_missing',
+    policies: ['countersign/approvals'],
+    reason: sound
+      ? `request ${request.id} has ${approvals} independent approvals; it needs ${needed}`
+      : `request ${request.id} and its grant do not fit together`,
+    hint: 'make a new request',
+  };
+}
+
+function notAmong(
+  principal: Principal,
+  duties: readonly Duty[],
+  executors: GrantInput['executors'],
+): Refusal | undefined {
+  const inGroup = executors.groups.length === 0 || principal.groups.some((group) => executors.groups.includes(group));
+  if (duties.includes(executors.duty) && inGroup) return undefined;
+  const groups = executors.groups.length === 0 ? '' : ` in ${executors.groups.join(' or ')}`;
+  const reason = `it was approved for execution by an ${executors.duty}${groups}`;
+  return { code: 'duty_missing', policies: ['countersign/executors'], reason };
+}
+
+function otherSession(request: RequestRecord, sessionId: string | undefined): Refusal | undefined {
+  if (request.kind === 'job' || (request.sessionId !== undefined && request.sessionId === sessionId)) return undefined;
+  const reason = `the approved ${request.kind} belongs to the session that asked for it`;
+  return { code: 'grant_missing', policies: ['countersign/session'], reason, hint: 'make a new request' };
+}

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { startTestStore } from '../../test/control-store.ts';
+import { reserveSample, usedSamples } from './samples.ts';
+
+const database = await startTestStore({ maxConnections: 30 });
+after(() => database.stop());
+
+const hourMs = 3_600_000;
+const noon = Date.parse('2026-01-02T12:00:00Z');
+
+function reserve(human: string, rows: number, now = noon, connection = 'crm') {
+  return reserveSample(database.store, { human, connection, rows, limit: 100, windowMs: hourMs, now });
+}
+
+void test('the budget is cumulative, per human and connection, and a refusal takes nothing', async () => {
+  assert.deepEqual(await reserve('dora', 60), { allowed: true, used: 60 });
+  assert.deepEqual(await reserve('dora', 41), { allowed: false, used: 60 });
+  assert.deepEqual(await reserve('dora', 40), { allowed: true, used: 100 });
+  assert.deepEqual(await reserve('dora', 1), { allowed: false, used: 100 });
+  assert.deepEqual(await reserve('dora', 0), { allowed: true, used: 100 });
+  assert.deepEqual(await reserve('dora', 100, noon, 'hr'), { allowed: true, used: 100 });
+  assert.deepEqual(await reserve('ann', 100), { allowed: true, used: 100 });
+  assert.deepEqual(await reserve('ann', 101), { allowed: false, used: 100 });
+});
+
+void test('the window slides; what a fast clock wrote into the future counts', async () => {
+  await reserve('bob', 50, noon);
+  await reserve('bob', 50, noon + 1_000);
+  assert.equal((await reserve('bob', 1, noon + hourMs - 1)).allowed, false);
+  assert.deepEqual(await reserve('bob', 50, noon + hourMs), { allowed: true, used: 100 });
+  assert.deepEqual(await reserve('bob', 1, noon), { allowed: false, used: 100 });
+  const budget = { human: 'bob', connection: 'crm', windowMs: hourMs, now: noon + hourMs + 1_000 };
+  assert.equal(await usedSamples(database.store, budget), 50);
+});
+
+void test('many small reads at once do not share one free place', async () => {
+  const outcomes = await Promise.all(Array.from({ length: 25 }, () => reserve('cy', 10)));
+  assert.equal(outcomes.filter((one) => one.allowed).length, 10);
+  assert.equal(Math.max(...outcomes.map((one) => one.used)), 100);
+});
+
+void test('a number of rows that is none is refused', async () => {
+  for (const rows of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY])
+    await assert.rejects(reserve('eve', rows), RangeError);
+});

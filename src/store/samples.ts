@@ -1,0 +1,66 @@
+/** The sampling budget: rows that one human may read from one connection in a sliding window, whichever session or node. */
+import { sql } from 'kysely';
+import type { Store, StoreOrTransaction } from './database.ts';
+
+export interface SampleBudget {
+  readonly human: string;
+  readonly connection: string;
+  /** Rows per window. */
+  readonly limit: number;
+  readonly windowMs: number;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+export interface SampleReservationResult {
+  readonly allowed: boolean;
+  /** Rows taken in the window, with these if they were allowed. */
+  readonly used: number;
+}
+
+/**
+ * Takes `rows` from the budget, or nothing. Reservations of one human on one connection wait for each other, so that
+ * a hundred parallel small reads cannot each see the same room.
+ */
+export async function reserveSample(
+  store: Store,
+  { rows, ...budget }: SampleBudget & { readonly rows: number },
+): Promise<SampleReservationResult> {
+  if (!Number.isSafeInteger(rows) || rows < 0) throw new RangeError(`a sample of ${rows} rows cannot be reserved`);
+  return store.transaction().execute(async (transaction) => {
+    const key = `countersign sample ${JSON.stringify([budget.human, budget.connection])}`;
+    await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
+    const used = await usedSamples(transaction, budget);
+    if (used + rows > budget.limit) return { allowed: false, used };
+    await transaction
+      .deleteFrom('sample_reads')
+      .where('human', '=', budget.human)
+      .where('connection', '=', budget.connection)
+      .where('read_at', '<=', windowStart(budget))
+      .execute();
+    if (rows > 0) {
+      const { human, connection } = budget;
+      await transaction
+        .insertInto('sample_reads')
+        .values({ human, connection, read_at: new Date(budget.now), rows })
+        .execute();
+    }
+    return { allowed: true, used: used + rows };
+  });
+}
+
+/** Rows taken in the window that ends now. Reads that another node's clock puts into the future count too. */
+export async function usedSamples(store: StoreOrTransaction, budget: Omit<SampleBudget, 'limit'>): Promise<number> {
+  const row = await store
+    .selectFrom('sample_reads')
+    .select((expression) => expression.fn.sum<string | number | null>('rows').as('used'))
+    .where('human', '=', budget.human)
+    .where('connection', '=', budget.connection)
+    .where('read_at', '>', windowStart(budget))
+    .executeTakeFirst();
+  return Number(row?.used ?? 0);
+}
+
+function windowStart(budget: Pick<SampleBudget, 'now' | 'windowMs'>): Date {
+  return new Date(budget.now - budget.windowMs);
+}
