@@ -37,7 +37,7 @@ const limits = z.prefault(
     /** How old the gateway's picture of a target's catalogue may be. */
     catalogueTtlMs: positive.default(2_000),
     /** Bytes of a recording that may wait for compression before the target is slowed down. */
-    recordingBacklogBytes: positive.default(8 * 1024 * 1024),
+    recordingBacklogBytes: positive.default(4 * 1024 * 1024),
   }),
   {},
 );
@@ -133,6 +133,8 @@ export const configurationSchema = z.strictObject({
           host: z.string().default('127.0.0.1'),
           port: port.default(6432),
           tls: tlsFiles.optional(),
+          /** Where clients find the listener, if not where it listens (a load balancer, another host name). */
+          advertise: z.strictObject({ host: z.string(), port }).optional(),
           /** Refuse sessions without TLS. Turning it off also turns off tokens as passwords. */
           requireTls: z.boolean().default(true),
         }),
