@@ -1,0 +1,230 @@
+/**
+ * Decide: from a statement's text to a verdict, with everything that the way back needs to mask its results.
+ * A verdict is kept with the catalogue snapshot and the policies it was made from; a statement whose facts do not
+ * depend on its integer constants shares the verdict of its template.
+ */
+import { CountersignError, type ErrorCode } from '../errors.ts';
+import { decideStatement, type Decision, type StatementQuestion } from '../policy/statement.ts';
+import type { PolicySet } from '../policy/engine.ts';
+import { analyse } from '../sql/analyse.ts';
+import type { ColumnRef, StatementFacts } from '../sql/statement.ts';
+import { templateKey } from '../sql/template-key.ts';
+import type { CatalogueSnapshot, GateConnection } from './connection.ts';
+import type { SessionIdentity } from './control-plane.ts';
+import { ResultPlan } from './result-plan.ts';
+
+export type Verdict = 'allow' | 'hold' | 'deny';
+
+/** One statement of the text. */
+export interface AdmittedStatement {
+  readonly facts: StatementFacts;
+  readonly touchesMasked: boolean;
+  readonly results: ResultPlan;
+}
+
+export interface Admission {
+  readonly verdict: Verdict;
+  readonly statements: readonly AdmittedStatement[];
+  /** Ids of the policies that decided. */
+  readonly policies: readonly string[];
+  readonly code: ErrorCode;
+  readonly reason: string;
+  readonly hint: string | undefined;
+  /** Rows to take from the sampling budget before each execution; 0 = the verdict needs no budget. */
+  readonly sampleRows: number;
+  /** What holds when the budget is used up. */
+  readonly beyondBudget: Admission | undefined;
+  readonly snapshot: CatalogueSnapshot;
+}
+
+const maxCachedAdmissions = 4_000;
+
+export interface AdmissionsOptions {
+  readonly connection: GateConnection;
+  readonly identity: SessionIdentity;
+  readonly policies: () => PolicySet;
+  readonly maxStatementBytes: number;
+  readonly sampleRowsPerHour: number;
+}
+
+export class Admissions {
+  readonly #options: AdmissionsOptions;
+  readonly #cacheKey: string;
+  #lastCache:
+    | { readonly snapshot: CatalogueSnapshot; readonly policies: PolicySet; readonly cache: Map<string, Admission> }
+    | undefined;
+
+  constructor(options: AdmissionsOptions) {
+    this.#options = options;
+    const { principal, duties, duty } = options.identity;
+    this.#cacheKey = JSON.stringify([principal.id, principal.human, principal.kind, principal.groups, duties, duty]);
+  }
+
+  get connection(): GateConnection {
+    return this.#options.connection;
+  }
+
+  /** The verdict if it is known and everything that it was made from still holds. */
+  cached(text: string): Admission | undefined {
+    const snapshot = this.#options.connection.fresh();
+    if (snapshot === undefined) return undefined;
+    const cache = this.#cache(snapshot);
+    return cache.get(templateKey(text)) ?? cache.get(text);
+  }
+
+  async admit(text: string): Promise<Admission> {
+    const { connection } = this.#options;
+    let snapshot = connection.fresh() ?? (await connection.refresh());
+    let admission = this.#decide(text, snapshot);
+    // A name that we do not know may be younger than our picture: look once more before refusing.
+    if (admission.verdict === 'deny' && admission.statements.some((statement) => statement.facts.unknowns.length > 0)) {
+      const newer = await connection.refresh();
+      if (newer !== snapshot) {
+        snapshot = newer;
+        admission = this.#decide(text, snapshot);
+      }
+    }
+    const cache = this.#cache(snapshot);
+    if (cache.size >= maxCachedAdmissions) cache.clear();
+    const shared = admission.statements.every((statement) => statement.facts.constantFree);
+    cache.set(shared ? templateKey(text) : text, admission);
+    return admission;
+  }
+
+  /** The verdict on one setting in a start-up packet, as if it were `SET name = value`. */
+  settingDecision(name: string, value: string): Decision {
+    return this.#ask('setting', { setting: { name, value }, command: 'SET' });
+  }
+
+  #cache(snapshot: CatalogueSnapshot): Map<string, Admission> {
+    const policies = this.#options.policies();
+    const last = this.#lastCache;
+    if (last !== undefined && last.snapshot === snapshot && last.policies === policies) return last.cache;
+    const key = `${policies.digest} ${this.#cacheKey}`;
+    let cache = snapshot.caches.get(key) as Map<string, Admission> | undefined;
+    if (cache === undefined) snapshot.caches.set(key, (cache = new Map()));
+    this.#lastCache = { snapshot, policies, cache };
+    return cache;
+  }
+
+  #decide(text: string, snapshot: CatalogueSnapshot): Admission {
+    const all = analyse(text, snapshot.catalogue, { maxBytes: this.#options.maxStatementBytes });
+    const { connection } = this.#options;
+    const statements = all.map((facts): AdmittedStatement => {
+      // Where something is not understood, what it reaches is not known either.
+      const touchesMasked =
+        facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid));
+      const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking: connection.masking };
+      return { facts, touchesMasked, results: new ResultPlan(plan) };
+    });
+    const decided = statements.map((statement) => this.#decideOne(statement, snapshot));
+    return combine(decided, statements, snapshot);
+  }
+
+  #decideOne(statement: AdmittedStatement, snapshot: CatalogueSnapshot): OneDecision {
+    const { facts, touchesMasked } = statement;
+    const lineage = facts.lineage;
+    if (facts.class === 'copy-out')
+      return refusal(
+        'copy_refused',
+        'countersign/copy-out',
+        'COPY TO cannot be masked yet',
+        'use SELECT, or a chunk job',
+      );
+    if (touchesMasked && facts.unknowns.length === 0 && !lineage.resolved && facts.class !== 'explain') {
+      const reason = `cannot tell which masked columns the result depends on: ${lineage.reason}`;
+      return refusal('lineage_unresolved', 'countersign/lineage', reason, 'name the columns plainly');
+    }
+    const maskedPredicates = lineage.resolved ? lineage.predicates.filter((column) => isMasked(snapshot, column)) : [];
+    const common = { facts, touchesMasked, maskedPredicates: maskedPredicates.map(columnName) };
+    const full = this.#ask('statement', { ...common, withinBudget: false });
+    const { rowsAtMost } = facts;
+    if (full.verdict === 'allow' || rowsAtMost === undefined || rowsAtMost > this.#options.sampleRowsPerHour) {
+      return { decision: full, sampleRows: 0, beyondBudget: undefined };
+    }
+    const sample = this.#ask('statement', { ...common, withinBudget: true });
+    if (sample.verdict !== 'allow') return { decision: full, sampleRows: 0, beyondBudget: undefined };
+    return { decision: sample, sampleRows: rowsAtMost, beyondBudget: full };
+  }
+
+  #ask(
+    kind: StatementQuestion['kind'],
+    question: Omit<StatementQuestion, 'kind' | 'identity' | 'connection'>,
+  ): Decision {
+    const { connection, identity, policies } = this.#options;
+    return decideStatement(policies(), {
+      kind,
+      identity: { principal: identity.principal, duties: identity.duties, duty: identity.duty },
+      connection: { name: connection.name, labels: connection.labels, engine: connection.engine },
+      ...question,
+    });
+  }
+}
+
+interface OneDecision {
+  readonly decision: Decision;
+  readonly sampleRows: number;
+  readonly beyondBudget: Decision | undefined;
+}
+
+/** What the gate cannot let through whatever the policies say. */
+function refusal(code: ErrorCode, policy: string, reason: string, hint: string): OneDecision {
+  return {
+    decision: { verdict: 'deny', policies: [policy], code, reason, hint },
+    sampleRows: 0,
+    beyondBudget: undefined,
+  };
+}
+
+/** Several statements in one text stand or fall together: the strictest verdict counts for all. */
+function combine(
+  all: readonly OneDecision[],
+  statements: readonly AdmittedStatement[],
+  snapshot: CatalogueSnapshot,
+): Admission {
+  const within = strictest(all.map((one) => one.decision));
+  const sampleRows = all.reduce((sum, one) => sum + one.sampleRows, 0);
+  const admission = (decision: Decision, rows: number, beyondBudget: Admission | undefined): Admission => ({
+    verdict: decision.verdict,
+    statements,
+    policies: decision.policies,
+    code: decision.code ?? 'statement_denied',
+    reason: decision.reason,
+    hint: decision.hint,
+    sampleRows: rows,
+    beyondBudget,
+    snapshot,
+  });
+  if (within.verdict !== 'allow' || sampleRows === 0) return admission(within, 0, undefined);
+  const beyond = strictest(all.map((one) => one.beyondBudget ?? one.decision));
+  return admission(within, sampleRows, admission(beyond, 0, undefined));
+}
+
+const rank: Record<Verdict, number> = { allow: 0, hold: 1, deny: 2 };
+
+function strictest(decisions: readonly Decision[]): Decision {
+  let result = decisions[0];
+  if (result === undefined) throw new Error('a text has at least one statement, if only an empty one');
+  const policies = new Set<string>();
+  for (const decision of decisions) {
+    if (rank[decision.verdict] > rank[result.verdict]) result = decision;
+    for (const policy of decision.policies) policies.add(policy);
+  }
+  return { ...result, policies: result.verdict === 'allow' ? [...policies] : result.policies };
+}
+
+function isMasked(snapshot: CatalogueSnapshot, column: ColumnRef): boolean {
+  return snapshot.maskIndex.rule(column.relationOid, column.attnum) !== undefined;
+}
+
+function columnName(column: ColumnRef): string {
+  return `${column.schema}.${column.relation}.${column.column}`;
+}
+
+/** The error that a client sees for a statement that may not run. */
+export function denial(admission: Admission): CountersignError {
+  return new CountersignError(admission.code, `countersign: ${admission.reason}`, {
+    detail: `rule: ${admission.policies.join(', ') || 'no rule permits it'}`,
+    hint: admission.hint,
+  });
+}

@@ -1,0 +1,120 @@
+/**
+ * One registered connection as the gate sees it: labels, masking rules, and the newest picture of the target's
+ * catalogue together with everything that was worked out from it. A new catalogue is a new snapshot, so nothing
+ * derived from an old one can be used by accident.
+ */
+import type { Clock } from '../lib/clock.ts';
+import type { ConnectionMasking } from '../masking/policy.ts';
+import { buildMaskIndex, type MaskIndex } from '../masking/mask-index.ts';
+import { viewLineage } from '../sql/lineage.ts';
+import type { Catalogue } from '../sql/statement.ts';
+
+export interface CatalogueSource {
+  /** A short text that changes whenever the catalogue may have changed. Cheap. */
+  fingerprint(): Promise<string>;
+  load(): Promise<Catalogue>;
+}
+
+export interface CatalogueSnapshot {
+  readonly catalogue: Catalogue;
+  readonly maskIndex: MaskIndex;
+  /** Caches of whoever works on this snapshot, by a key of theirs. They die with it. */
+  readonly caches: Map<string, Map<string, unknown>>;
+}
+
+export interface GateConnectionOptions {
+  readonly name: string;
+  readonly engine: 'postgres';
+  readonly labels: Readonly<Record<string, string>>;
+  readonly masking: ConnectionMasking;
+  readonly source: CatalogueSource;
+  readonly clock: Clock;
+  readonly catalogueTtlMs: number;
+}
+
+export class GateConnection {
+  readonly name: string;
+  readonly engine: 'postgres';
+  readonly labels: Readonly<Record<string, string>>;
+  #masking: ConnectionMasking;
+  readonly #source: CatalogueSource;
+  readonly #clock: Clock;
+  readonly #ttlMs: number;
+  #snapshot: CatalogueSnapshot | undefined;
+  #fingerprint: string | undefined;
+  #checkedAtMs = Number.NEGATIVE_INFINITY;
+  #refreshing: Promise<CatalogueSnapshot> | undefined;
+
+  constructor(options: GateConnectionOptions) {
+    this.name = options.name;
+    this.engine = options.engine;
+    this.labels = options.labels;
+    this.#masking = options.masking;
+    this.#source = options.source;
+    this.#clock = options.clock;
+    this.#ttlMs = options.catalogueTtlMs;
+  }
+
+  get masking(): ConnectionMasking {
+    return this.#masking;
+  }
+
+  /** New rules: everything that was worked out under the old ones is dropped. */
+  setMasking(masking: ConnectionMasking): void {
+    if (masking.digest === this.#masking.digest) return;
+    this.#masking = masking;
+    this.#snapshot = undefined;
+    this.#fingerprint = undefined;
+    this.#checkedAtMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** The newest snapshot, however old. The caller has waited for one before. */
+  current(): CatalogueSnapshot {
+    if (this.#snapshot === undefined) throw new Error(`connection ${this.name}: its catalogue was never read`);
+    return this.#snapshot;
+  }
+
+  /**
+   * The snapshot if it is young enough to decide with, else undefined (then `refresh`). Past half of its life it is
+   * renewed in the background, so that a busy connection never waits.
+   */
+  fresh(): CatalogueSnapshot | undefined {
+    const ageMs = this.#clock.now() - this.#checkedAtMs;
+    if (ageMs > this.#ttlMs) return undefined;
+    // A failing refresh is reported by whoever waits for one; a background one only lets the age grow.
+    if (ageMs > this.#ttlMs / 2) this.refresh().catch(() => undefined);
+    return this.#snapshot;
+  }
+
+  /** Asks the target now. Concurrent callers share one question. @throws what the source throws */
+  refresh(): Promise<CatalogueSnapshot> {
+    this.#refreshing ??= this.#load().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  /** Forgets how old the snapshot is, so that the next statement asks the target: after DDL through this gateway. */
+  expire(): void {
+    this.#checkedAtMs = Number.NEGATIVE_INFINITY;
+  }
+
+  async #load(): Promise<CatalogueSnapshot> {
+    const askedAtMs = this.#clock.now();
+    const masking = this.#masking;
+    const fingerprint = await this.#source.fingerprint();
+    if (this.#snapshot === undefined || fingerprint !== this.#fingerprint) {
+      const catalogue = await this.#source.load();
+      // The rules changed while we waited: this answer belongs to nobody.
+      if (masking !== this.#masking) return this.#load();
+      this.#snapshot = {
+        catalogue,
+        maskIndex: buildMaskIndex(this.#masking, catalogue, (relation) => viewLineage(catalogue, relation)),
+        caches: new Map(),
+      };
+      this.#fingerprint = fingerprint;
+    }
+    this.#checkedAtMs = askedAtMs;
+    return this.#snapshot;
+  }
+}

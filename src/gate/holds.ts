@@ -1,0 +1,163 @@
+/**
+ * Held statements: from the question to the wire. A hold is an ordinary request of kind `statement`; what is approved is
+ * the digest over the exact text, its parameters, the target and every definition and masking rule in reach, and that
+ * digest is computed again from the world as it is when the approval arrives.
+ */
+import type { GrantInput } from '../approvals/digest.ts';
+import type { GrantService } from '../approvals/grants.ts';
+import type { RequestService } from '../approvals/requests.ts';
+import { CountersignError } from '../errors.ts';
+import { definitionDigests } from '../sql/catalogue.ts';
+import type { GateConnection } from './connection.ts';
+import type { HoldOutcome, HoldQuestion, OpenHold } from './control-plane.ts';
+
+export interface TargetFacts {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly systemIdentifier: string;
+  readonly engine: string;
+}
+
+export interface HoldServiceOptions {
+  readonly requests: RequestService;
+  readonly grants: GrantService;
+  readonly connection: (name: string) => {
+    gate: GateConnection;
+    searchPath: readonly string[];
+    target: () => Promise<TargetFacts>;
+  };
+  /** Address of a request for people. */
+  readonly addressOf: (requestId: string) => string;
+  readonly holdTimeoutMs: number;
+}
+
+export class HoldService {
+  readonly #options: HoldServiceOptions;
+  constructor(options: HoldServiceOptions) {
+    this.#options = options;
+  }
+
+  async open(question: HoldQuestion): Promise<OpenHold> {
+    const { requests, holdTimeoutMs, addressOf } = this.#options;
+    const { principal, sessionId } = question.identity;
+    const request = await requests.create({
+      requester: principal,
+      duties: question.identity.duties,
+      connection: question.connection,
+      title: titleOf(question),
+      input: await this.#input(question),
+      sessionId,
+      evidence: {
+        reason: question.reason,
+        policies: [...question.policies],
+        statements: question.facts.map((facts) => ({
+          command: facts.command,
+          class: facts.class,
+          relations: facts.relations.map((relation) => `${relation.schema}.${relation.name} (${relation.access})`),
+          rowsAtMost: facts.rowsAtMost ?? null,
+        })),
+      },
+      expiresMs: holdTimeoutMs,
+    });
+    return { requestId: request.id, address: addressOf(request.id), expiresAtMs: request.expiresAt.getTime() };
+  }
+
+  async wait(hold: OpenHold, question: HoldQuestion, signal: AbortSignal): Promise<HoldOutcome> {
+    try {
+      return await this.#wait(hold, question, signal);
+    } catch (error) {
+      if (error instanceof CountersignError) return { kind: 'refused', error };
+      throw error;
+    }
+  }
+
+  async #wait(hold: OpenHold, question: HoldQuestion, signal: AbortSignal): Promise<HoldOutcome> {
+    const { requests, grants } = this.#options;
+    const { identity } = question;
+    const { requestId } = hold;
+    const outcome = await requests.waitForDecision(requestId, signal);
+    if (outcome !== 'approved') return refused(await this.#refusal(hold, outcome, signal));
+    // The client may have gone at the very moment of the approval: then the grant must not lie around.
+    if (signal.aborted) {
+      await grants.void({ requestId }, 'the client that waited is gone', identity.principal);
+      return refused(await this.#refusal(hold, 'withdrawn', signal));
+    }
+    // The definitions and rules as they are now, not as they were when the question was asked.
+    await this.#options.connection(question.connection).gate.refresh();
+    const claimed = await grants.claim({
+      requestId,
+      principal: identity.principal,
+      duties: identity.duties,
+      sessionId: identity.sessionId,
+      current: await this.#input(question),
+    });
+    const decidedBy = claimed.decisions.map((decision) => decision.human).join(', ');
+    return { kind: 'approved', grantId: claimed.grant.id, decidedBy };
+  }
+
+  async #refusal(
+    hold: OpenHold,
+    outcome: 'rejected' | 'withdrawn' | 'expired',
+    signal: AbortSignal,
+  ): Promise<CountersignError> {
+    const { requestId, address } = hold;
+    const nothing = 'nothing was sent to the database';
+    if (outcome === 'expired' || (outcome === 'withdrawn' && signal.reason === 'timed-out')) {
+      return new CountersignError(
+        'request_timed_out',
+        `countersign: request ${requestId} was not decided in time; ${nothing}`,
+        { hint: `see ${address}` },
+      );
+    }
+    if (outcome === 'withdrawn') {
+      return new CountersignError('request_withdrawn', `countersign: request ${requestId} was withdrawn; ${nothing}`, {
+        hint: `see ${address}`,
+      });
+    }
+    const { decisions } = await this.#options.requests.get(requestId);
+    const decision = decisions.find((one) => one.verdict === 'reject');
+    return new CountersignError(
+      'request_rejected',
+      `countersign: request ${requestId} was rejected by ${decision?.human ?? 'an approver'}: ${decision?.comment ?? 'no comment'}`,
+      {
+        detail: 'nothing was sent to the database',
+        hint: `see ${address}; for a bulk read, register a chunk job: countersign jobs push`,
+      },
+    );
+  }
+
+  async #input(question: HoldQuestion): Promise<GrantInput> {
+    const { gate, searchPath, target } = this.#options.connection(question.connection);
+    const { catalogue } = gate.fresh() ?? (await gate.refresh());
+    const oids = new Set(question.facts.flatMap((facts) => facts.relations.map((relation) => relation.oid)));
+    return {
+      kind: 'statement',
+      statement: {
+        text: question.text,
+        parameters: question.parameters,
+        classes: question.facts.map((facts) => facts.class),
+      },
+      target: await target(),
+      searchPath,
+      definitions: definitionDigests(catalogue, [...oids]),
+      parameters: {},
+      maskingDigest: gate.masking.digest,
+      caps: { rows: null, bytes: null },
+      executors: { duty: question.identity.duty, groups: [] },
+      expiry: { durationMs: this.#options.holdTimeoutMs },
+    };
+  }
+}
+
+function refused(error: CountersignError): HoldOutcome {
+  return { kind: 'refused', error };
+}
+
+function titleOf(question: HoldQuestion): string {
+  const commands = question.facts.map((facts) => facts.command).join('; ');
+  const relations = new Set(
+    question.facts.flatMap((facts) => facts.relations.filter((one) => one.direct).map((one) => one.name)),
+  );
+  return `${commands}${relations.size === 0 ? '' : ` on ${[...relations].join(', ')}`}`.slice(0, 200);
+}

@@ -1,0 +1,197 @@
+/**
+ * What one PostgreSQL session has under way: prepared statements and portals by name, and the queue of operations that
+ * were forwarded and not yet answered. The server answers strictly in order, so the head of the queue says what the
+ * next message belongs to (PostgreSQL manual, "Message Flow").
+ */
+import type { Hash } from 'node:crypto';
+import type { CountersignError } from '../errors.ts';
+import type { RowMasker } from '../masking/rows.ts';
+import type { ResultColumn } from '../wire/postgres/backend.ts';
+import type { AdmittedStatement, Admission } from './admission.ts';
+import type { ChunkTicket } from './control-plane.ts';
+
+/** The right to execute one held statement once. */
+export interface StatementGrant {
+  readonly text: string;
+  readonly requestId: string;
+  readonly grantId: string;
+  /** The Bind message whose parameters were approved; undefined = none was sent, and the statement has no parameters. */
+  readonly bind: Buffer | undefined;
+  used: boolean;
+}
+
+/** One forwarded execution, from its intent to its outcome. */
+export interface Execution {
+  readonly number: number;
+  /** One per statement of a simple query; the extended protocol always has one. */
+  readonly statements: readonly AdmittedStatement[];
+  /** The statement that the server works on now. */
+  index: number;
+  rows: number;
+  bytes: number;
+  maskedCells: number;
+  masker: RowMasker | undefined;
+  readonly chunk: ChunkTicket | undefined;
+  readonly rowHash: Hash | undefined;
+  done: boolean;
+}
+
+export interface Prepared {
+  readonly name: string;
+  readonly text: string;
+  /** Its text as it may be recorded. */
+  readonly recordable: string;
+  admission: Admission | undefined;
+  statement: AdmittedStatement | undefined;
+  /** A Describe of it was forwarded: its columns are known before any row of it comes. */
+  described: boolean;
+  columns: readonly ResultColumn[] | undefined;
+  /** By the result formats that a Bind asked for. */
+  readonly maskers: Map<string, RowMasker>;
+  grant: StatementGrant | undefined;
+  /** A sampling reservation made at Parse and not yet used by a Bind. */
+  reserved: boolean;
+  readonly chunk: ChunkTicket | undefined;
+  /** Answered by the gateway itself with this command tag (BEGIN, SET … in a run session). */
+  readonly localTag: string | undefined;
+  /** Its text is in the log: through an execution, or as prepared. */
+  recorded: boolean;
+  /** The batch (counted by Sync) whose Parse makes it, and whether the server has said that it did. */
+  readonly batch: number;
+  confirmed: boolean;
+}
+
+export interface Portal {
+  readonly name: string;
+  readonly prepared: Prepared;
+  readonly resultFormats: readonly number[];
+  readonly parameters: readonly (string | null)[];
+  described: boolean;
+  /** Known from its own description. */
+  masker: RowMasker | undefined;
+  execution: Execution | undefined;
+  /** The batch (counted by Sync) whose Bind makes it, and whether the server has said that it did. */
+  readonly batch: number;
+  confirmed: boolean;
+}
+
+/**
+ * COPY FROM STDIN under way. While the server reads data it ignores or rejects other messages, so they must not be
+ * queued as if it would answer them.
+ */
+export interface CopyIn {
+  /** A simple query may hold several COPYs; its end is ReadyForQuery. */
+  readonly of: 'query' | 'execute';
+  /** expected: forwarded, not answered; active: the server takes data; ended: the client sent its last piece. */
+  phase: 'expected' | 'active' | 'ended';
+}
+
+export type Operation =
+  | {
+      readonly kind: 'query';
+      readonly execution: Execution | undefined;
+      readonly substitute: CountersignError | undefined;
+    }
+  | {
+      readonly kind: 'parse';
+      readonly prepared: Prepared | undefined;
+      readonly substitute: CountersignError | undefined;
+    }
+  | { readonly kind: 'bind'; readonly portal: Portal }
+  | { readonly kind: 'describe'; readonly of: Prepared | Portal; readonly injected: boolean }
+  | { readonly kind: 'execute'; readonly portal: Portal; readonly execution: Execution }
+  | { readonly kind: 'close' }
+  | { readonly kind: 'sync'; readonly batch: number }
+  /** The gateway's own statements; their answers end here. */
+  | { readonly kind: 'internal'; readonly chunk: ChunkTicket }
+  /** The gateway's own answer, in its place among the server's. */
+  | { readonly kind: 'local'; readonly bytes: Buffer };
+
+export class Pipeline {
+  readonly prepared = new Map<string, Prepared>();
+  readonly portals = new Map<string, Portal>();
+  /** 'I' idle, 'T' in a transaction, 'E' in a failed transaction: as of the last ReadyForQuery. */
+  transactionStatus: 'I' | 'T' | 'E' = 'I';
+  copyIn: CopyIn | undefined;
+  /** Something in the present transaction has touched a masked relation. */
+  touchedMasked = false;
+  /** Counts Syncs sent; portals of an implicit transaction end with it. */
+  batch = 0;
+  /** The newest batch whose Sync the server has answered. */
+  answeredBatch = -1;
+  #queue: Operation[] = [];
+  #head = 0;
+
+  get length(): number {
+    return this.#queue.length - this.#head;
+  }
+
+  get head(): Operation | undefined {
+    return this.#queue[this.#head];
+  }
+
+  push(operation: Operation): void {
+    this.#queue.push(operation);
+  }
+
+  shift(): void {
+    this.#head++;
+    if (this.#head === this.#queue.length) {
+      this.#queue.length = 0;
+      this.#head = 0;
+    } else if (this.#head > 1_000) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Everything under way, oldest first. */
+  pending(): readonly Operation[] {
+    return this.#queue.slice(this.#head);
+  }
+
+  /** The server skips everything up to the next Sync after an error; so do we. A statement whose Parse fell is gone. */
+  dropUntilSync(onDropped: (operation: Operation) => void): void {
+    for (let operation = this.head; operation !== undefined; operation = this.head) {
+      if (operation.kind === 'sync') return;
+      if (operation.kind === 'parse' && operation.prepared !== undefined) {
+        const { prepared } = operation;
+        if (this.prepared.get(prepared.name) === prepared) this.prepared.delete(prepared.name);
+      }
+      if (operation.kind === 'describe') operation.of.described = false;
+      if (operation.kind === 'bind' && this.portals.get(operation.portal.name) === operation.portal) {
+        this.portals.delete(operation.portal.name);
+      }
+      onDropped(operation);
+      this.shift();
+    }
+  }
+
+  /**
+   * DEALLOCATE and DISCARD in SQL end prepared statements of the protocol, too. What is forgotten here and still there
+   * at the server is refused; the other way round would be a hole.
+   */
+  forget(text: string): void {
+    const name = /^\s*deallocate\s+(?:prepare\s+)?(?!all\b)(?:"((?:[^"]|"")+)"|([\w$]+))\s*$/i.exec(text);
+    if (name !== null) this.prepared.delete(name[1]?.replaceAll('""', '"') ?? name[2]?.toLowerCase() ?? '');
+    else if (/^\s*(deallocate|discard)\b/i.test(text)) this.prepared.clear();
+  }
+
+  /** Nothing is under way and no transaction is open: an answer of our own cannot change what the server does. */
+  get idle(): boolean {
+    return this.length === 0 && this.transactionStatus === 'I';
+  }
+
+  /**
+   * Whether a name of an earlier batch may be used now. Until the server has confirmed it, that batch may have failed
+   * before it, and the name may still stand for something else there: then the answer has to be waited for.
+   */
+  isSettled(named: { readonly batch: number; readonly confirmed: boolean }): boolean {
+    return named.confirmed || named.batch === this.batch;
+  }
+
+  /** ReadyForQuery with status idle ends the transaction, and with it the portals made up to that Sync. */
+  endTransaction(batch: number): void {
+    for (const [name, portal] of this.portals) if (portal.batch <= batch) this.portals.delete(name);
+  }
+}

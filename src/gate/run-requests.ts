@@ -1,0 +1,127 @@
+/**
+ * Requests of a run session. The client's text picks a chunk and is never forwarded: the gateway sends its own frozen SQL,
+ * under a transaction and snapshot of its own, so there is nothing to smuggle. Transaction commands and harmless settings
+ * of the client are answered here.
+ */
+import { CountersignError } from '../errors.ts';
+import type { ByteSink } from '../lib/byte-sink.ts';
+import { matchChunkrun, type ChunkrunMatch } from '../sql/chunkrun.ts';
+import { encodeCommandComplete, encodeParseComplete, encodeReadyForQuery } from '../wire/postgres/backend.ts';
+import { encodeParse, encodeQuery } from '../wire/postgres/frontend.ts';
+import type { ChunkTicket } from './control-plane.ts';
+import type { Prepared } from './pipeline.ts';
+import type { GateSession } from './session.ts';
+
+/** What a run session needs of the request side. */
+export interface RunRequestHost {
+  suspend(work: Promise<() => void>): void;
+  refuse(error: CountersignError, protocol: 'query' | 'extended'): void;
+  answer(encode: (sink: ByteSink) => void): void;
+  /** `inBatch`: part of the client's batch of the extended protocol, which a Sync will end. */
+  forward(encode: (sink: ByteSink) => void, inBatch: boolean): void;
+}
+
+export class RunRequests {
+  readonly #session: GateSession;
+  readonly #host: RunRequestHost;
+
+  constructor(session: GateSession, host: RunRequestHost) {
+    this.#session = session;
+    this.#host = host;
+  }
+
+  query(text: string): void {
+    const match = matchChunkrun(text);
+    if (match.kind === 'session') {
+      const tag = match.command;
+      if (tag === 'SHOW') return this.#refuseInRun(text, 'SHOW is not answered here', 'query');
+      return this.#host.answer((sink) => {
+        encodeCommandComplete(sink, tag);
+        encodeReadyForQuery(sink, 'I');
+      });
+    }
+    if (match.kind === 'refused') return this.#refuseInRun(text, match.reason, 'query');
+    this.#host.suspend(
+      this.#beginChunk(match).then((ticket) => () => {
+        if (ticket instanceof CountersignError) return this.#host.refuse(ticket, 'query');
+        const session = this.#session;
+        this.#chunkPreamble(ticket);
+        const execution = session.newExecution([], ticket);
+        session.options.recording.request({ kind: 'chunk', run: ticket.runId, chunk: ticket.chunkNo });
+        session.intent(execution, ticket.sql, undefined, undefined);
+        session.pipeline.push({ kind: 'query', execution, substitute: undefined });
+        this.#host.forward((sink) => encodeQuery(sink, ticket.sql), false);
+      }),
+    );
+  }
+
+  parse(name: string, text: string): void {
+    const match = matchChunkrun(text);
+    if (match.kind === 'refused') return this.#refuseInRun(text, match.reason, 'extended');
+    if (match.kind === 'session' && match.command === 'SHOW')
+      return this.#refuseInRun(text, 'SHOW is not answered here', 'extended');
+    if (match.kind === 'session') {
+      this.#session.pipeline.prepared.set(name, this.#runPrepared(name, undefined, match.command));
+      return this.#host.answer(encodeParseComplete);
+    }
+    this.#host.suspend(
+      this.#beginChunk(match).then((ticket) => () => {
+        if (ticket instanceof CountersignError) return this.#host.refuse(ticket, 'extended');
+        this.#chunkPreamble(ticket);
+        const prepared = this.#runPrepared(name, ticket, undefined);
+        this.#session.pipeline.prepared.set(name, prepared);
+        this.#session.pipeline.push({ kind: 'parse', prepared, substitute: undefined });
+        this.#host.forward((sink) => encodeParse(sink, { name, query: ticket.sql, parameterTypes: [] }), true);
+      }),
+    );
+  }
+
+  #runPrepared(name: string, ticket: ChunkTicket | undefined, localTag: string | undefined): Prepared {
+    return {
+      name,
+      text: ticket?.sql ?? '',
+      recordable: ticket?.sql ?? '',
+      admission: undefined,
+      statement: undefined,
+      described: false,
+      columns: undefined,
+      maskers: new Map(),
+      grant: undefined,
+      reserved: false,
+      chunk: ticket,
+      localTag,
+      recorded: true,
+      batch: this.#session.pipeline.batch,
+      confirmed: localTag !== undefined,
+    };
+  }
+
+  #refuseInRun(text: string, reason: string, protocol: 'query' | 'extended'): void {
+    const error = new CountersignError(
+      'run_statement_refused',
+      `countersign: a run session reads its chunks only: ${reason}`,
+      {
+        hint: 'select * from chunkrun."<job>" where chunk_no = <n>',
+      },
+    );
+    this.#session.denied(text, undefined, error);
+    this.#host.refuse(error, protocol);
+  }
+
+  async #beginChunk(match: ChunkrunMatch & { kind: 'chunk' | 'probe' }): Promise<ChunkTicket | CountersignError> {
+    const { controlPlane, identity } = this.#session.options;
+    try {
+      return match.kind === 'probe'
+        ? await controlPlane.probeRun(identity, match.job)
+        : await controlPlane.beginChunk(identity, match.job, match.chunkNo, match.columns);
+    } catch (error) {
+      if (error instanceof CountersignError) return error;
+      throw error;
+    }
+  }
+
+  #chunkPreamble(ticket: ChunkTicket): void {
+    this.#session.pipeline.push({ kind: 'internal', chunk: ticket });
+    this.#host.forward((sink) => encodeQuery(sink, ticket.preamble), false);
+  }
+}

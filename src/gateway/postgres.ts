@@ -1,0 +1,489 @@
+/**
+ * The PostgreSQL listener: accepts, shakes hands, finds out who it is and where they may go, logs in upstream in the
+ * session's duty, and then only carries bytes between two sockets and the gate. It decides nothing: verdicts are the
+ * gate's, identities the authenticator's.
+ *
+ * Protocol: PostgreSQL manual, chapter "Frontend/Backend Protocol", version 3.0 (a client that asks for a newer minor
+ * version is told 3.0 by NegotiateProtocolVersion).
+ */
+import { randomBytes } from 'node:crypto';
+import net from 'node:net';
+import tls from 'node:tls';
+import { encodeEntry, SessionChain } from '../audit/events.ts';
+import type { TransparencyLog } from '../audit/log.ts';
+import type { Recording, RecordingStore } from '../audit/recording.ts';
+import type { GatewayLimits } from '../config/schema.ts';
+import { CountersignError } from '../errors.ts';
+import { Admissions } from '../gate/admission.ts';
+import type { GateConnection } from '../gate/connection.ts';
+import type { ControlPlane, SessionIdentity } from '../gate/control-plane.ts';
+import { errorFields } from '../gate/error-fields.ts';
+import { GateSession, recycle } from '../gate/session.ts';
+import type { Duty, Principal } from '../identity/principal.ts';
+import { newId, timestamp, type Clock } from '../lib/clock.ts';
+import { ByteSink } from '../lib/byte-sink.ts';
+import type { PolicySet } from '../policy/engine.ts';
+import {
+  encodeAuthenticationOk,
+  encodeBackendKeyData,
+  encodeErrorResponse,
+  encodeNegotiateProtocolVersion,
+  encodeParameterStatus,
+  encodeReadyForQuery,
+} from '../wire/postgres/backend.ts';
+import { authenticate, ClientGone, Handshake, type Authenticator, type LoggedIn } from './login.ts';
+import { startupSettings } from './startup-settings.ts';
+import { Upstream, type UpstreamAddress } from './upstream.ts';
+
+/** One database behind the listener. */
+export interface ListenerConnection {
+  readonly gate: GateConnection;
+  readonly address: UpstreamAddress;
+  readonly credentials: Readonly<Record<'designer' | 'executor', { readonly user: string; readonly password: string }>>;
+  readonly searchPath: readonly string[];
+}
+
+export interface ListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  readonly requireTls: boolean;
+  readonly limits: GatewayLimits;
+  readonly node: string;
+  readonly clock: Clock;
+  readonly connections: ReadonlyMap<string, ListenerConnection>;
+  readonly authenticator: Authenticator;
+  readonly dutiesOf: (principal: Principal, connection: ListenerConnection) => readonly Duty[];
+  /** The duty in which these duties act on a database; undefined = none. */
+  readonly sessionDuty: (duties: readonly Duty[]) => 'designer' | 'executor' | undefined;
+  readonly policies: () => PolicySet;
+  readonly sampleRowsPerHour: number;
+  readonly controlPlane: ControlPlane;
+  readonly log: TransparencyLog;
+  readonly recordings: RecordingStore;
+  readonly onError: (cause: unknown) => CountersignError;
+}
+
+interface LiveSession {
+  readonly gate: GateSession;
+  readonly upstream: Upstream;
+  readonly socket: net.Socket;
+  readonly principalId: string;
+  readonly credentialUser: string;
+}
+
+/** Above this many unsent bytes the other side is not read any more. */
+const highWaterBytes = 1024 * 1024;
+
+export class PostgresListener {
+  readonly #options: ListenerOptions;
+  readonly #server: net.Server;
+  readonly #secureContext: tls.SecureContext | undefined;
+  readonly #sessions = new Map<string, LiveSession>();
+  readonly #sockets = new Set<net.Socket>();
+  readonly #closing = new Set<Promise<void>>();
+  #handshakes = 0;
+  #stopping = false;
+
+  private constructor(options: ListenerOptions) {
+    this.#options = options;
+    this.#secureContext =
+      options.tls === undefined
+        ? undefined
+        : tls.createSecureContext({ cert: options.tls.cert, key: options.tls.key, minVersion: 'TLSv1.2' });
+    this.#server = net.createServer({ noDelay: true }, (socket) => this.#accept(socket));
+  }
+
+  static async start(options: ListenerOptions): Promise<PostgresListener> {
+    const listener = new PostgresListener(options);
+    await new Promise<void>((resolve, reject) => {
+      listener.#server.once('error', reject);
+      listener.#server.listen(options.port, options.host, resolve);
+    });
+    return listener;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  /** Ends the live sessions that `match` picks: credentials revoked, a leaver. */
+  endSessions(
+    match: (session: { principalId: string; credentialUser: string }) => boolean,
+    error: CountersignError,
+  ): number {
+    let ended = 0;
+    for (const session of this.#sessions.values()) {
+      if (!match(session)) continue;
+      session.gate.fail(error);
+      ended++;
+    }
+    return ended;
+  }
+
+  /** Stops accepting, ends every session with 57P01 and waits until their records are written. */
+  async close(): Promise<void> {
+    this.#stopping = true;
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const error = new CountersignError('shutting_down', 'countersign: the gateway is shutting down');
+    for (const session of this.#sessions.values()) session.gate.fail(error);
+    const timer = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, 2_000);
+    for (const socket of this.#sockets)
+      if (![...this.#sessions.values()].some((s) => s.socket === socket)) socket.destroy();
+    await closed;
+    clearTimeout(timer);
+    await Promise.allSettled(this.#closing);
+  }
+
+  #accept(socket: net.Socket): void {
+    const { limits, onError } = this.#options;
+    this.#sockets.add(socket);
+    socket.on('close', () => this.#sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    const handshake = new Handshake(socket);
+    if (this.#stopping || this.#handshakes >= limits.maxHandshakes || this.#sessions.size >= limits.maxSessions) {
+      const error = new CountersignError('too_many_sessions', 'countersign: too many sessions are open', {
+        hint: 'try again later, or raise gateway.limits.maxSessions',
+      });
+      this.#refuse(handshake, error, {});
+      return;
+    }
+    this.#handshakes++;
+    const timer = setTimeout(
+      () =>
+        handshake.abort(
+          new CountersignError('handshake_timeout', `countersign: no log-in within ${limits.handshakeTimeoutMs} ms`),
+        ),
+      limits.handshakeTimeoutMs,
+    );
+    const about: RefusalFacts = {};
+    this.#open(handshake, about)
+      .catch((cause: unknown) => {
+        if (cause instanceof ClientGone) handshake.socket.destroy();
+        else this.#refuse(handshake, onError(cause), about);
+      })
+      .finally(() => {
+        clearTimeout(timer);
+        this.#handshakes--;
+      })
+      .catch(onError);
+  }
+
+  /** One log entry, one error to the client, and the end. */
+  #refuse(handshake: Handshake, error: CountersignError, about: RefusalFacts): void {
+    const { log, clock, node, onError } = this.#options;
+    try {
+      log.append(
+        encodeEntry({
+          type: 'session.refused',
+          at: timestamp(clock.now()),
+          node,
+          code: error.code,
+          address: handshake.socket.remoteAddress ?? '',
+          user: about.user?.slice(0, 200),
+          connection: about.connection?.slice(0, 200),
+        }),
+      );
+    } catch (cause) {
+      onError(cause);
+    }
+    handshake.send((sink) => encodeErrorResponse(sink, errorFields(error, 'FATAL')));
+    handshake.socket.end();
+    const timer = setTimeout(() => handshake.socket.destroy(), 1_000);
+    handshake.socket.once('close', () => clearTimeout(timer));
+  }
+
+  async #open(handshake: Handshake, about: RefusalFacts): Promise<void> {
+    const { limits, requireTls, authenticator, connections } = this.#options;
+    const startup = await this.#startup(handshake);
+    if (startup === undefined) return;
+    const user = startup.parameters.get('user') ?? '';
+    const database = startup.parameters.get('database') ?? user;
+    about.user = user;
+    about.connection = database;
+    if (requireTls && !handshake.secure) {
+      throw new CountersignError('tls_required', 'countersign: this gateway accepts TLS connections only', {
+        hint: 'use sslmode=verify-full',
+      });
+    }
+    if (startup.major !== 3) {
+      throw new CountersignError(
+        'protocol_violation',
+        `unsupported protocol version ${startup.major}.${startup.minor}; this gateway speaks 3.0`,
+      );
+    }
+    const unsupported = [...startup.parameters.keys()].filter((name) => name.startsWith('_pq_.'));
+    if (startup.minor > 0 || unsupported.length > 0) {
+      handshake.send((sink) => encodeNegotiateProtocolVersion(sink, 0, unsupported));
+    }
+    const who = await authenticate(handshake, user, authenticator);
+    const connection = connections.get(database);
+    if (connection === undefined || (who.connection !== undefined && who.connection !== database)) {
+      throw new CountersignError(
+        'connection_unknown',
+        `countersign: there is no connection ${JSON.stringify(database)} for ${user}`,
+        {
+          hint: "the database name picks the connection; 'countersign connections' lists yours",
+        },
+      );
+    }
+    const duties = this.#options.dutiesOf(who.principal, connection);
+    const duty =
+      who.runId === undefined
+        ? this.#options.sessionDuty(duties)
+        : duties.includes('executor')
+          ? 'executor'
+          : undefined;
+    if (duty === undefined) {
+      const held = duties.length === 0 ? 'no duty' : `only ${duties.join(' and ')}`;
+      throw new CountersignError(
+        'duty_missing',
+        `countersign: ${who.principal.id} holds ${held} on connection ${database}`,
+        {
+          hint: 'a database session needs the duty designer or executor; duties come from groups of the identity provider',
+        },
+      );
+    }
+    const identity: SessionIdentity = {
+      sessionId: newId('ses'),
+      principal: who.principal,
+      duties,
+      duty,
+      runId: who.runId,
+    };
+    const admissions = new Admissions({
+      connection: connection.gate,
+      identity,
+      policies: this.#options.policies,
+      maxStatementBytes: limits.maxStatementBytes,
+      sampleRowsPerHour: this.#options.sampleRowsPerHour,
+    });
+    const settings = startupSettings(startup.parameters, admissions);
+    await connection.gate.refresh();
+    const upstream = await Upstream.connect({
+      address: connection.address,
+      ...connection.credentials[duty],
+      parameters: {
+        // Dates are masked as ISO texts, whatever the target's default is; a client may choose another ISO order.
+        datestyle: 'ISO, MDY',
+        ...settings.upstream,
+        application_name: `countersign ${identity.sessionId} ${who.principal.id}`.slice(0, 63),
+        search_path: connection.searchPath.map((schema) => `"${schema.replaceAll('"', '""')}"`).join(', '),
+        client_encoding: 'UTF8',
+        standard_conforming_strings: 'on',
+      },
+      timeoutMs: limits.connectTimeoutMs,
+    });
+    try {
+      await this.#start(handshake, upstream, {
+        identity,
+        admissions,
+        who,
+        user,
+        database,
+        application: settings.application,
+      });
+    } catch (error) {
+      upstream.destroy();
+      throw error;
+    }
+  }
+
+  /** Everything before the real start-up packet. Returns undefined when the connection was only a cancel request. */
+  async #startup(handshake: Handshake) {
+    for (let turn = 0; turn < 4; turn++) {
+      const packet = await handshake.startupPacket();
+      switch (packet.kind) {
+        case 'startup':
+          return packet;
+        case 'ssl':
+          if (handshake.secure) throw new CountersignError('protocol_violation', 'SSLRequest inside TLS');
+          if (this.#secureContext === undefined) handshake.socket.write('N');
+          else await handshake.startTls(this.#secureContext);
+          break;
+        case 'gssenc':
+          handshake.socket.write('N');
+          break;
+        case 'cancel':
+          this.#cancel(packet.processId, packet.secretKey);
+          handshake.socket.end();
+          return undefined;
+        default:
+          packet satisfies never;
+      }
+    }
+    throw new CountersignError('protocol_violation', 'too many negotiation requests before the start-up packet');
+  }
+
+  /** A wrong key is ignored without a word, as PostgreSQL does. */
+  #cancel(processId: number, secretKey: Buffer): void {
+    const session = this.#sessions.get(cancelKey(processId, secretKey));
+    if (session === undefined || session.gate.cancelHold()) return;
+    session.upstream.cancel().catch(this.#options.onError);
+  }
+
+  async #start(handshake: Handshake, upstream: Upstream, opening: Opening): Promise<void> {
+    const { log, clock, node, controlPlane, recordings } = this.#options;
+    const { identity, database, application } = opening;
+    const clientAddress = handshake.socket.remoteAddress ?? '';
+    await controlPlane.sessionOpened({ identity, connection: database, clientAddress, application });
+    const chain = new SessionChain(identity.sessionId);
+    const index = log.append(
+      chain.encode({
+        type: 'session.opened',
+        at: timestamp(clock.now()),
+        node,
+        session: identity.sessionId,
+        principal: identity.principal.id,
+        human: identity.principal.human,
+        duty: identity.duty,
+        connection: database,
+        run: identity.runId,
+        address: clientAddress,
+        application: application.slice(0, 200),
+        tls: handshake.secure,
+      }),
+    );
+    await log.durable(index);
+    const key = { processId: randomBytes(4).readInt32BE(0) & 0x7fffffff, secretKey: randomBytes(4) };
+    const rest = handshake.release();
+    const recording = recordings.start(identity.sessionId);
+    this.#relay(handshake.socket, upstream, { ...opening, key, rest, recording, chain });
+  }
+
+  #relay(socket: net.Socket, upstream: Upstream, session: OpenSession): void {
+    const { identity, admissions, user, key, rest, recording, chain } = session;
+    const { limits, controlPlane, log, clock, node, onError } = this.#options;
+    const mapKey = cancelKey(key.processId, key.secretKey);
+    const clientBlocks = new Set<string>();
+    const targetBlocks = new Set<string>();
+    const block = (peer: 'client' | 'target', reason: string, blocked: boolean) => {
+      const blocks = peer === 'client' ? clientBlocks : targetBlocks;
+      const stream = peer === 'client' ? socket : upstream;
+      const before = blocks.size;
+      if (blocked) blocks.add(reason);
+      else blocks.delete(reason);
+      if (before === 0 && blocks.size > 0) stream.pause();
+      if (before > 0 && blocks.size === 0) stream.resume();
+    };
+    let idle: NodeJS.Timeout | undefined;
+    const gate = new GateSession({
+      identity,
+      admissions,
+      controlPlane,
+      log,
+      chain,
+      recording,
+      clock,
+      node,
+      limits,
+      forward: (bytes) => {
+        if (!upstream.write(bytes)) block('client', 'target is slow', true);
+      },
+      deliver: (bytes) => {
+        socket.write(bytes, () => recycle(bytes));
+        if (socket.writableLength > highWaterBytes) block('target', 'client is slow', true);
+      },
+      pause: (peer, paused) => block(peer, 'gate', paused),
+      onError,
+      onEnd: (reason) => {
+        clearTimeout(idle);
+        this.#sessions.delete(mapKey);
+        socket.end();
+        const timer = setTimeout(() => socket.destroy(), 2_000);
+        socket.once('close', () => clearTimeout(timer));
+        upstream.end();
+        const finished = this.#finish(session, gate, reason).catch((cause: unknown) => {
+          onError(cause);
+        });
+        this.#closing.add(finished);
+        void finished.finally(() => this.#closing.delete(finished));
+      },
+    });
+    this.#sessions.set(mapKey, { gate, upstream, socket, principalId: identity.principal.id, credentialUser: user });
+    const greeting = new ByteSink(1024);
+    encodeAuthenticationOk(greeting);
+    for (const [name, value] of upstream.parameterStatuses) encodeParameterStatus(greeting, name, value);
+    encodeBackendKeyData(greeting, key.processId, key.secretKey);
+    encodeReadyForQuery(greeting, 'I');
+    socket.write(greeting.take());
+    const touch = () => {
+      if (limits.idleTimeoutMs === 0) return;
+      clearTimeout(idle);
+      const error = new CountersignError(
+        'idle_timeout',
+        `countersign: the session sent nothing for ${limits.idleTimeoutMs} ms`,
+      );
+      idle = setTimeout(() => gate.fail(error), limits.idleTimeoutMs);
+    };
+    upstream.attach(
+      (buffer, start, end) => {
+        gate.fromTarget(buffer, start, end);
+        if (recording.pendingBytes > limits.recordingBacklogBytes && !gate.ended) {
+          block('target', 'recording is behind', true);
+          recording.onDrain(() => block('target', 'recording is behind', false));
+        }
+      },
+      () => block('client', 'target is slow', false),
+      (error) =>
+        gate.fail(new CountersignError('target_lost', 'countersign: the target closed the session', { cause: error })),
+    );
+    socket.on('drain', () => block('target', 'client is slow', false));
+    socket.on('data', (data) => {
+      touch();
+      gate.fromClient(data);
+    });
+    socket.on('end', () => gate.end('client disconnected'));
+    socket.on('close', () => gate.end('client disconnected'));
+    touch();
+    if (rest.length > 0) gate.fromClient(rest);
+    socket.resume();
+  }
+
+  async #finish({ identity, recording, chain }: OpenSession, gate: GateSession, reason: string): Promise<void> {
+    const { log, clock, node, controlPlane } = this.#options;
+    const session = identity.sessionId;
+    try {
+      await recording.close();
+    } finally {
+      const { totals } = gate;
+      log.append(
+        chain.encode({ type: 'session.closed', at: timestamp(clock.now()), node, session, ...totals, reason }),
+      );
+      await controlPlane.sessionClosed(session, totals);
+    }
+  }
+}
+
+interface RefusalFacts {
+  user?: string;
+  connection?: string;
+}
+
+interface Opening {
+  readonly identity: SessionIdentity;
+  readonly admissions: Admissions;
+  readonly who: LoggedIn;
+  readonly user: string;
+  readonly database: string;
+  readonly application: string;
+}
+
+interface OpenSession extends Opening {
+  readonly key: { readonly processId: number; readonly secretKey: Buffer };
+  /** Bytes that came behind the log-in. */
+  readonly rest: Buffer;
+  readonly recording: Recording;
+  readonly chain: SessionChain;
+}
+
+function cancelKey(processId: number, secretKey: Buffer): string {
+  return `${processId}.${secretKey.toString('hex')}`;
+}

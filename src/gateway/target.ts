@@ -1,0 +1,223 @@
+/**
+ * The gateway's own questions to a target, through the `pg` driver and the connection's `gateway` credential: its
+ * catalogue, its identity, plans and samples of jobs, and the snapshot of a run. Users' statements never come here.
+ */
+import tls from 'node:tls';
+import net from 'node:net';
+import pg from 'pg';
+import { CountersignError } from '../errors.ts';
+import { catalogueQueries, makeCatalogue, type RawCatalogue } from '../sql/catalogue.ts';
+import type { Catalogue } from '../sql/statement.ts';
+import type { UpstreamAddress } from './upstream.ts';
+
+export interface TargetOptions {
+  readonly address: UpstreamAddress;
+  readonly user: string;
+  readonly password: string;
+  readonly searchPath: readonly string[];
+  readonly connectTimeoutMs: number;
+  readonly statementTimeoutMs: number;
+}
+
+export interface TargetIdentity {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  /** PostgreSQL: pg_control_system().system_identifier; a restored or replaced server has another. */
+  readonly systemIdentifier: string;
+  readonly serverVersion: string;
+}
+
+export interface TextResult {
+  readonly columns: readonly {
+    readonly name: string;
+    readonly tableOid: number;
+    readonly attnum: number;
+    readonly typeOid: number;
+    readonly typeModifier: number;
+  }[];
+  readonly rows: readonly (readonly (string | null)[])[];
+}
+
+/** A snapshot that other sessions of the same database can enter as long as it is held. */
+export interface HeldSnapshot {
+  readonly id: string;
+  /** Called once if the target lets go of it. */
+  onLost(callback: (error: Error) => void): void;
+  release(): Promise<void>;
+}
+
+const rawText: pg.CustomTypesConfig = { getTypeParser: () => (value: unknown) => value };
+
+/**
+ * Counts and sums of row versions in the catalogue tables that our picture is made from: whatever changes a row there
+ * gives it a new xmin. Cheap (one pass over a few thousand rows), so it can be asked every second.
+ */
+const fingerprintQuery = `select concat_ws('/', ${[
+  'pg_class',
+  'pg_attribute',
+  'pg_attrdef',
+  'pg_rewrite',
+  'pg_proc',
+  'pg_operator',
+  'pg_type',
+  'pg_inherits',
+  'pg_policy',
+  'pg_namespace',
+]
+  .map((table) => `(select count(*) || '.' || coalesce(sum(xmin::text::bigint), 0) from pg_catalog.${table})`)
+  .join(', ')})`;
+
+export class Target {
+  readonly #options: TargetOptions;
+  readonly #pool: pg.Pool;
+
+  constructor(options: TargetOptions) {
+    this.#options = options;
+    this.#pool = new pg.Pool({ ...this.#clientConfig(), max: 4, idleTimeoutMillis: 30_000 });
+    // A lost idle connection is replaced at the next question.
+    this.#pool.on('error', () => undefined);
+  }
+
+  #clientConfig(): pg.ClientConfig {
+    const { address, user, password, searchPath, connectTimeoutMs, statementTimeoutMs } = this.#options;
+    return {
+      host: address.host,
+      port: address.port,
+      database: address.database,
+      user,
+      password,
+      ssl: sslOptions(address),
+      connectionTimeoutMillis: connectTimeoutMs,
+      statement_timeout: statementTimeoutMs,
+      application_name: 'countersign gateway',
+      options: `-c search_path=${searchPath.map((schema) => `"${schema}"`.replaceAll(/[\\ ]/g, '\\$&')).join(',')} -c client_encoding=UTF8`,
+    };
+  }
+
+  async fingerprint(): Promise<string> {
+    const result = await this.query(fingerprintQuery);
+    return result.rows[0]?.[0] ?? '';
+  }
+
+  async load(): Promise<Catalogue> {
+    const client = await this.#connect();
+    try {
+      await client.query('begin isolation level repeatable read read only');
+      const raw: Record<string, unknown> = {};
+      for (const [name, text] of Object.entries(catalogueQueries)) raw[name] = (await client.query(text)).rows;
+      await client.query('rollback');
+      return makeCatalogue({ ...raw, searchPath: this.#options.searchPath } as unknown as RawCatalogue);
+    } finally {
+      client.release();
+    }
+  }
+
+  async identity(): Promise<TargetIdentity> {
+    const { host, port, database } = this.#options.address;
+    const result = await this.query(
+      "select system_identifier::text, current_setting('server_version') from pg_catalog.pg_control_system()",
+    );
+    const [systemIdentifier, serverVersion] = result.rows[0] ?? [];
+    return { host, port, database, systemIdentifier: systemIdentifier ?? '', serverVersion: serverVersion ?? '' };
+  }
+
+  /** One read-only statement in its own transaction, values as text. @throws CountersignError `target_unreachable`, or the driver's error with its SQLSTATE in `code` */
+  async query(sql: string): Promise<TextResult> {
+    const client = await this.#connect();
+    let broken: Error | undefined;
+    try {
+      await client.query('begin read only');
+      const result = await client.query<(string | null)[]>({ text: sql, rowMode: 'array', types: rawText });
+      await client.query('rollback');
+      return {
+        columns: result.fields.map((field) => ({
+          name: field.name,
+          tableOid: field.tableID,
+          attnum: field.columnID,
+          typeOid: field.dataTypeID,
+          typeModifier: field.dataTypeModifier,
+        })),
+        rows: result.rows,
+      };
+    } catch (error) {
+      await client.query('rollback').catch((failure: Error) => {
+        broken = failure;
+      });
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  /** Pins a snapshot in a transaction of its own. The caller releases it. */
+  async holdSnapshot(): Promise<HeldSnapshot> {
+    const client = new pg.Client({ ...this.#clientConfig(), statement_timeout: 0 });
+    await client.connect();
+    let onLost: (error: Error) => void = () => undefined;
+    let released = false;
+    const lost = (error: Error) => {
+      if (!released) onLost(error);
+    };
+    client.on('error', lost);
+    client.on('end', () => lost(new Error('the target closed the session that held the snapshot')));
+    try {
+      await client.query('begin isolation level repeatable read read only');
+      const result = await client.query<{ id: string }>('select pg_catalog.pg_export_snapshot() as id');
+      const id = result.rows[0]?.id;
+      if (id === undefined) throw new Error('the target exported no snapshot');
+      return {
+        id,
+        onLost: (callback) => {
+          onLost = callback;
+        },
+        release: async () => {
+          released = true;
+          await client.end();
+        },
+      };
+    } catch (error) {
+      released = true;
+      await client.end().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end();
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      const { address } = this.#options;
+      const reason = error instanceof Error ? error.message : String(error);
+      const sqlstate = error instanceof pg.DatabaseError ? error.code : undefined;
+      const code =
+        sqlstate !== undefined
+          ? 'target_login_failed'
+          : /certificate|self.signed|SSL/i.test(reason)
+            ? 'target_certificate_untrusted'
+            : 'target_unreachable';
+      throw new CountersignError(
+        code,
+        `connection ${address.name}: the gateway cannot use the target at ${address.host}:${address.port}: ${reason}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+}
+
+function sslOptions(address: UpstreamAddress): false | tls.ConnectionOptions {
+  if (address.tls.mode === 'disable') return false;
+  const name = address.tls.serverName ?? address.host;
+  return {
+    rejectUnauthorized: true,
+    ...(address.tls.ca === undefined ? {} : { ca: address.tls.ca }),
+    ...(net.isIP(name) === 0 ? { servername: name } : {}),
+    checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(name, certificate),
+  };
+}
