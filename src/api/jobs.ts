@@ -1,0 +1,74 @@
+import type { FastifyPluginAsync } from 'fastify';
+import { CountersignError } from '../errors.ts';
+import { jobVersions, latestJobVersions, type JobVersion } from '../store/jobs.ts';
+import { caller, needDuty } from './caller.ts';
+import type { ApiServices } from './services.ts';
+
+/** Job versions: push, list, read. */
+export const jobRoutes =
+  (services: ApiServices): FastifyPluginAsync =>
+  async (api) => {
+    await Promise.resolve();
+    api.post<{ Body: { content: string; path?: string; message?: string } }>(
+      '/jobs',
+      {
+        schema: {
+          body: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['content'],
+            properties: {
+              content: { type: 'string' },
+              path: { type: 'string' },
+              message: { type: 'string', maxLength: 10_000 },
+            },
+          },
+        },
+      },
+      async (request, reply) => {
+        const principal = await caller(request, services);
+        const { content, path, message } = request.body;
+        const pushed = await services.submission.push({
+          principal,
+          dutiesOn: (connection) => services.dutiesOn(principal, connection),
+          content,
+          path,
+          message: message ?? 'Push a job definition',
+        });
+        void reply.status(201);
+        return {
+          version: publicVersion(pushed.version),
+          plan: pushed.plan,
+          request: pushed.request.id,
+          digest: pushed.request.digest,
+        };
+      },
+    );
+
+    api.get('/jobs', async (request) => {
+      const principal = await caller(request, services);
+      const versions = await latestJobVersions(services.store);
+      return {
+        jobs: versions.filter((one) => services.dutiesOn(principal, one.connection).length > 0).map(publicVersion),
+      };
+    });
+
+    api.get<{ Params: { job: string } }>('/jobs/:job', async (request) => {
+      const principal = await caller(request, services);
+      const versions = await jobVersions(services.store, request.params.job);
+      const [newest] = versions;
+      if (newest === undefined)
+        throw new CountersignError('job_unknown', `there is no job ${JSON.stringify(request.params.job)}`);
+      needDuty(
+        principal,
+        services.dutiesOn(principal, newest.connection),
+        ['designer', 'approver', 'executor', 'auditor'],
+        'see this job',
+      );
+      return { versions: versions.map((version) => ({ ...publicVersion(version), content: version.content })) };
+    });
+  };
+
+function publicVersion({ content: _content, ...version }: JobVersion) {
+  return version;
+}

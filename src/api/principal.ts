@@ -1,0 +1,46 @@
+import type { FastifyPluginAsync } from 'fastify';
+import { caller } from './caller.ts';
+import type { ApiServices } from './services.ts';
+
+/** Who am I, how do I log in, and database credentials for myself. */
+export const principalRoutes =
+  (services: ApiServices): FastifyPluginAsync =>
+  async (api) => {
+    await Promise.resolve();
+    api.get('/login', { schema: { security: [] } }, () => services.login);
+
+    api.get('/whoami', async (request) => {
+      const principal = await caller(request, services);
+      return {
+        ...principal,
+        duties: Object.fromEntries(
+          services.connectionNames().map((name) => [name, services.dutiesOn(principal, name)]),
+        ),
+      };
+    });
+
+    api.post<{ Body: { connection?: string; ttlMs?: number } }>(
+      '/credentials',
+      {
+        schema: {
+          body: {
+            type: 'object',
+            additionalProperties: false,
+            properties: { connection: { type: 'string' }, ttlMs: { type: 'integer', minimum: 1_000 } },
+          },
+        },
+      },
+      async (request) => {
+        const principal = await caller(request, services);
+        const { connection, ttlMs } = request.body;
+        const credential = await services.issueCredential(principal, connection, ttlMs);
+        return { ...credential, expiresAt: credential.expiresAt.toISOString(), gateway: services.gateway, connection };
+      },
+    );
+
+    api.delete<{ Params: { user: string } }>('/credentials/:user', async (request, reply) => {
+      const principal = await caller(request, services);
+      await services.revokeCredential(principal, request.params.user);
+      return reply.status(204).send();
+    });
+  };

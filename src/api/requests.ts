@@ -1,0 +1,92 @@
+import type { FastifyPluginAsync } from 'fastify';
+import type { RequestState } from '../store/database.ts';
+import type { RequestRecord } from '../store/requests.ts';
+import { caller, needDuty } from './caller.ts';
+import type { ApiServices } from './services.ts';
+
+const comment = {
+  body: {
+    type: 'object',
+    additionalProperties: false,
+    properties: { comment: { type: 'string', maxLength: 4_000 } },
+  },
+} as const;
+
+/** Requests: what waits, what exactly is asked, and the decision. */
+export const requestRoutes =
+  (services: ApiServices): FastifyPluginAsync =>
+  async (api) => {
+    await Promise.resolve();
+    api.get<{ Querystring: { state?: RequestState; limit?: number } }>(
+      '/requests',
+      {
+        schema: {
+          querystring: {
+            type: 'object',
+            properties: {
+              state: { type: 'string', enum: ['pending', 'approved', 'rejected', 'withdrawn', 'expired'] },
+              limit: { type: 'integer', minimum: 1, maximum: 1_000 },
+            },
+          },
+        },
+      },
+      async (request) => {
+        const principal = await caller(request, services);
+        const all = await services.requests.list({ state: request.query.state, limit: request.query.limit });
+        return { requests: all.filter((one) => services.dutiesOn(principal, one.connection).length > 0).map(summary) };
+      },
+    );
+
+    api.get<{ Params: { id: string } }>('/requests/:id', async (request) => {
+      const principal = await caller(request, services);
+      const detail = await services.requests.get(request.params.id);
+      needDuty(
+        principal,
+        services.dutiesOn(principal, detail.request.connection),
+        ['designer', 'approver', 'executor', 'auditor'],
+        'see this request',
+      );
+      return {
+        ...summary(detail.request),
+        // The exact text that was digested, so that anybody can compute the digest again.
+        digestInputJson: detail.request.digestInputJson,
+        evidence: detail.request.evidence,
+        decisions: detail.decisions,
+        grant: detail.grant,
+        approvalsNeeded: detail.approvalsNeeded,
+        approvalsGiven: detail.approvalsGiven,
+      };
+    });
+
+    for (const verdict of ['approve', 'reject'] as const) {
+      api.post<{ Params: { id: string }; Body: { comment?: string } }>(
+        `/requests/:id/${verdict}`,
+        { schema: comment },
+        async (request) => {
+          const principal = await caller(request, services);
+          const { request: found } = await services.requests.get(request.params.id);
+          const duties = services.dutiesOn(principal, found.connection);
+          const decided = await services.requests.decide(
+            found.id,
+            principal,
+            duties,
+            verdict,
+            request.body.comment ?? '',
+          );
+          return { ...summary(decided.request), grant: decided.grant };
+        },
+      );
+    }
+
+    api.post<{ Params: { id: string } }>('/requests/:id/withdraw', async (request) => {
+      const principal = await caller(request, services);
+      const { request: found } = await services.requests.get(request.params.id);
+      const duties = services.dutiesOn(principal, found.connection);
+      return summary(await services.requests.withdraw(found.id, { principal, duties }));
+    });
+  };
+
+function summary(request: RequestRecord) {
+  const { digestInputJson: _json, evidence: _evidence, ...rest } = request;
+  return rest;
+}

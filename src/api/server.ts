@@ -1,0 +1,105 @@
+/**
+ * The HTTP API, version 1: a thin layer of routes over `ApiServices`. Callers prove who they are with an access token of
+ * the identity provider (RFC 6750, Bearer). The description that clients can read is at /api/v1/openapi.json.
+ */
+import helmet from '@fastify/helmet';
+import rateLimit from '@fastify/rate-limit';
+import swagger from '@fastify/swagger';
+import fastify, { type FastifyInstance } from 'fastify';
+import { CountersignError } from '../errors.ts';
+import { connectionRoutes } from './connections.ts';
+import { jobRoutes } from './jobs.ts';
+import { logRoutes } from './log.ts';
+import { principalRoutes } from './principal.ts';
+import { requestRoutes } from './requests.ts';
+import { runRoutes } from './runs.ts';
+import type { ApiServices } from './services.ts';
+import { sessionRoutes } from './sessions.ts';
+
+export interface ApiOptions {
+  readonly services: ApiServices;
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  readonly requestsPerMinute: number;
+}
+
+const maxBodyBytes = 1024 * 1024;
+
+export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
+  const { services, tls, requestsPerMinute } = options;
+  const common = { bodyLimit: maxBodyBytes, ajv: { customOptions: { removeAdditional: false } } };
+  // The instance's type depends on TLS only in its server; the routes do not care.
+  const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
+  app.decorateRequest('principal', undefined);
+  app.setErrorHandler((cause, request, reply) => {
+    const error = apiError(cause, services);
+    if (
+      error.httpStatus === 401 ||
+      error.httpStatus === 403 ||
+      error.code === 'grant_void' ||
+      error.code === 'grant_used'
+    ) {
+      services.note({
+        type: 'api.refused',
+        at: new Date(services.clock.now()).toISOString(),
+        node: services.node,
+        route: `${request.method} ${request.routeOptions.url ?? request.url}`.slice(0, 200),
+        code: error.code,
+        principal: request.principal?.id,
+        address: request.ip,
+      });
+    }
+    void reply.status(error.httpStatus).send({
+      error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
+    });
+  });
+  app.setNotFoundHandler((request) => {
+    throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
+  });
+  await app.register(helmet, {
+    contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+  });
+  await app.register(rateLimit, {
+    max: requestsPerMinute,
+    timeWindow: 60_000,
+    errorResponseBuilder: (_request, context) =>
+      new CountersignError('rate_limited', `more than ${context.max} requests in a minute`, {
+        hint: `try again in ${context.after}`,
+      }),
+  });
+  await app.register(swagger, {
+    openapi: {
+      info: { title: 'Countersign', version: services.version },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
+      security: [{ token: [] }],
+    },
+  });
+  await app.register(
+    async (api) => {
+      api.get('/health', { schema: { security: [] } }, () => ({
+        status: 'ok',
+        version: services.version,
+        node: services.node,
+      }));
+      api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+      await api.register(principalRoutes(services));
+      await api.register(connectionRoutes(services));
+      await api.register(jobRoutes(services));
+      await api.register(requestRoutes(services));
+      await api.register(runRoutes(services));
+      await api.register(sessionRoutes(services));
+      await api.register(logRoutes(services));
+    },
+    { prefix: '/api/v1' },
+  );
+  return app;
+}
+
+function apiError(cause: unknown, services: ApiServices): CountersignError {
+  if (cause instanceof CountersignError) return cause;
+  if (typeof cause === 'object' && cause !== null && 'statusCode' in cause && 'message' in cause) {
+    const status = Number(cause.statusCode);
+    const code = status === 413 ? 'message_too_large' : 'input_invalid';
+    if (status >= 400 && status < 500) return new CountersignError(code, String(cause.message));
+  }
+  return services.onError(cause);
+}

@@ -1,0 +1,55 @@
+/**
+ * What the HTTP API stands on. Every rule lives behind one of these; a route only says who asks, for what, and in which
+ * shape the answer goes out.
+ */
+import type { TransparencyLog } from '../audit/log.ts';
+import type { LogEvent } from '../audit/events.ts';
+import type { ReplayEvent } from '../audit/replay.ts';
+import type { RequestService } from '../approvals/requests.ts';
+import type { CountersignError } from '../errors.ts';
+import type { Duty, Principal } from '../identity/principal.ts';
+import type { Ledger } from '../jobs/ledger.ts';
+import type { RunCredential, RunService } from '../jobs/runs.ts';
+import type { JobSubmission } from '../jobs/submission.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Store } from '../store/database.ts';
+
+export interface ApiConnection {
+  readonly name: string;
+  readonly engine: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly masks: readonly { readonly column: string; readonly mask: string; readonly rule: string }[];
+}
+
+export interface ApiServices {
+  readonly version: string;
+  readonly node: string;
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly log: TransparencyLog;
+  readonly verifierKey: string;
+  /** Folder of the log's tiles. */
+  readonly logDirectory: string;
+  readonly note: (event: LogEvent) => void;
+  readonly encode: (event: LogEvent) => string;
+  readonly login: { readonly issuer: string; readonly clientId: string; readonly audience: string };
+  /** How clients reach the PostgreSQL listener. */
+  readonly gateway: { readonly host: string; readonly port: number; readonly tls: boolean };
+  readonly verifyToken: (jwt: string) => Promise<Principal>;
+  /** Duties on one connection; empty where there is none of that name. */
+  readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
+  readonly connectionNames: () => readonly string[];
+  readonly describeConnection: (name: string) => Promise<ApiConnection>;
+  readonly issueCredential: (
+    principal: Principal,
+    connection: string | undefined,
+    ttlMs: number | undefined,
+  ) => Promise<RunCredential>;
+  readonly revokeCredential: (principal: Principal, user: string) => Promise<void>;
+  readonly requests: RequestService;
+  readonly submission: JobSubmission;
+  readonly runs: RunService;
+  readonly ledger: Ledger;
+  readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;
+  readonly onError: (cause: unknown) => CountersignError;
+}
