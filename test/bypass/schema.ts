@@ -1,0 +1,61 @@
+/** The target of the bypass suite: masked columns of every kind, beside plain tables to launder them into. */
+import { customersSchema, secretPatterns } from '../customers.ts';
+
+export const bypassSchema = `${customersSchema}
+  create table vault (
+    id integer primary key,
+    token text not null,
+    pin integer,
+    born date,
+    tags text[],
+    card_number text,
+    email text,
+    hashed text,
+    constraint vault_token unique (token) deferrable initially deferred,
+    constraint vault_pin check (pin > 0)
+  );
+  insert into vault
+  select n, 'zq7k' || lpad(n::text, 4, '0'), 81930000 + n, date '1961-03-05' + n, array['zq7k' || lpad(n::text, 4, '0')],
+         '40128888' || lpad(n::text, 8, '0'), 'person' || n || '@secret.example', 'zq7k' || lpad(n::text, 4, '0')
+    from generate_series(1, 40) n;
+  create view vault_tokens as select id, token as label from vault;
+  create view vault_nested as select id as number, upper(label) as shout, label from vault_tokens;
+  create view switching as select id, label as shown from plain;
+  create materialized view vault_copy as select id, token as label, pin from vault;
+  create table family (id integer, token text);
+  create table family_child (extra integer) inherits (family);
+  insert into family_child select id, token, 1 from vault;
+  create table labels (id integer primary key, label text not null unique);
+  insert into labels values (1, 'one');
+  create sequence numbers;
+  analyze;
+`;
+
+/** Masks of the columns that `customers` does not have. */
+export const bypassColumns = [
+  { match: 'token', mask: 'redact' },
+  { match: 'pin', mask: 'redact' },
+  { match: 'born', mask: 'year' },
+  { match: 'tags', mask: 'redact' },
+  { match: 'hashed', mask: 'hash' },
+];
+
+/** Raw values, and what they look like backwards, in capitals and as hexadecimal digits. */
+export const canaries: readonly RegExp[] = [
+  ...secretPatterns,
+  /zq7k/i,
+  /k7qz/i,
+  /7a71376b/i,
+  /8193\d{4}/,
+  /1961-0[2-9]-/,
+  /terces@\d+nosrep/i,
+  /PERSON\d+@SECRET/i,
+  /40736563726574/i,
+  /\d{3}6-54-\d{3}/,
+  /2d34352d36/i,
+  /40128888\d{4}/,
+];
+
+export function leaked(text: string): string | undefined {
+  return canaries.map((pattern) => pattern.exec(text)?.[0]).find((found) => found !== undefined);
+}
