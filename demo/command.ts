@@ -32,7 +32,9 @@ export function commandLine({ environment, print, capture }: CommandOptions): Co
     const home = path.join(environment.home, 'homes', who);
     mkdirSync(home, { recursive: true });
     const interactive = !quiet && process.stderr.isTTY && words[0] === 'run';
-    const child = spawn(process.execPath, [path.join(repository, 'src/bin.ts'), ...words], {
+    // On a terminal the bar is drawn while the command runs; what it draws is captured all the same.
+    const more = interactive ? ['--progress', 'bar'] : [];
+    const child = spawn(process.execPath, [path.join(repository, 'src/bin.ts'), ...words, ...more], {
       cwd: environment.home,
       env: {
         ...process.env,
@@ -43,7 +45,7 @@ export function commandLine({ environment, print, capture }: CommandOptions): Co
         ...(process.stdout.isTTY ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }),
         NODE_NO_WARNINGS: '1',
       },
-      stdio: ['ignore', 'pipe', interactive ? 'inherit' : 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     });
     let stdout = '';
     let stderr = '';
@@ -61,6 +63,7 @@ export function commandLine({ environment, print, capture }: CommandOptions): Co
     let approving: Promise<unknown> = Promise.resolve();
     child.stderr?.on('data', (data: Buffer) => {
       stderr += data.toString('utf8');
+      if (interactive) process.stderr.write(data);
     });
     const exitCode = await new Promise<number>((resolve, reject) => {
       child.once('error', reject);
@@ -70,7 +73,7 @@ export function commandLine({ environment, print, capture }: CommandOptions): Co
     capture(stdout);
     capture(stderr);
     if (!quiet) {
-      const shown = `${stdout}${stderr}`.trimEnd();
+      const shown = `${stdout}${interactive ? '' : stderr}`.trimEnd();
       if (shown !== '') print(shown.replaceAll(/^/gm, '  '));
       if (exitCode !== 0) print(colors.dim(`  (exit code ${exitCode})`));
     }

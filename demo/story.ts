@@ -44,7 +44,7 @@ export async function tellStory({ environment, run, print }: StoryOptions): Prom
   const chapter = (title: string) => print(`\n${colors.bold(colors.cyan(`── ${title} `.padEnd(100, '─')))}`);
   const say = (text: string) => print(colors.dim(`# ${text}`));
   const refused = (what: string, result: CommandResult) => {
-    const code = /\[([a-z_]+)\]/.exec(result.stderr)?.[1];
+    const code = /\[([a-z_]+)\]/.exec(stripped(result.stderr))?.[1];
     if (result.exitCode === 0 || code === undefined)
       throw new Error(`${what}: this had to be refused, but was not\n${result.stdout}${result.stderr}`);
     refusals.push({ what, code });

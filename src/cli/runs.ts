@@ -28,18 +28,24 @@ export function runCommands(program: Command, context: CommandContext): void {
     .option('--request <id>', 'the approved request to use (default: the newest)')
     .option('--out <directory>', 'where a relative output address begins', '.')
     .option('--resume <run>', 'go on with a run that was left open')
+    .option('--progress <how>', 'bar, lines (JSON), or auto: a bar on a terminal', 'auto')
     .option('--ca <file>', "certificate authority of the gateway's TLS certificate", process.env['COUNTERSIGN_CA'])
-    .action(async (job: string, options: { request?: string; out: string; resume?: string; ca?: string }) => {
-      const client = context.client();
-      const open =
-        options.resume === undefined
-          ? await client.post<OpenRun>('/runs', {
-              job,
-              ...(options.request === undefined ? {} : { request: options.request }),
-            })
-          : await client.post<OpenRun>(`/runs/${encodeURIComponent(options.resume)}/credential`);
-      await execute(client, open, options, context.json());
-    });
+    .action(
+      async (
+        job: string,
+        options: { request?: string; out: string; resume?: string; ca?: string; progress: string },
+      ) => {
+        const client = context.client();
+        const open =
+          options.resume === undefined
+            ? await client.post<OpenRun>('/runs', {
+                job,
+                ...(options.request === undefined ? {} : { request: options.request }),
+              })
+            : await client.post<OpenRun>(`/runs/${encodeURIComponent(options.resume)}/credential`);
+        await execute(client, open, options, context.json());
+      },
+    );
 
   const runs = program.command('runs').description('runs and their chunks');
 
@@ -118,11 +124,13 @@ export function runCommands(program: Command, context: CommandContext): void {
 async function execute(
   client: ApiClient,
   open: OpenRun,
-  options: { out: string; ca?: string },
+  options: { out: string; ca?: string; progress: string },
   json: boolean,
 ): Promise<void> {
   const { status, gateway, credential } = open;
-  const view = progressView(process.stderr, Date.now);
+  const { stderr } = process;
+  const isTTY = options.progress === 'auto' ? stderr.isTTY : options.progress === 'bar';
+  const view = progressView({ isTTY, columns: stderr.columns, write: (text) => stderr.write(text) }, Date.now);
   const stop = new AbortController();
   const interrupt = () => stop.abort();
   process.once('SIGINT', interrupt);
