@@ -534,6 +534,8 @@ export async function serve(configFile: string, version: string): Promise<void> 
   const logger = pino({ base: null });
   const app = await startApp({ configuration: loadConfiguration(configFile), version, logger });
   logger.info({ postgres: app.postgresPort, api: app.apiUrl, log: app.logDirectory }, `countersign ${version} is up`);
+  // A fault in one operation is reported and ends that operation, not everybody's sessions.
+  process.on('unhandledRejection', (error) => logger.error({ err: error }, 'unexpected error'));
   process.on('SIGHUP', () => {
     try {
       app.reload(loadConfiguration(configFile));

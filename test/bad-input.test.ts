@@ -243,6 +243,19 @@ describe('bytes', () => {
     await another.query('select 1');
   });
 
+  it('clients that reset their connections end their own sessions only', async () => {
+    for (let round = 0; round < 5; round++) {
+      const client = await harness.connect('reader');
+      const query = client.query('select count(*) from plain a, plain b, plain c').catch(() => undefined);
+      const { stream } = (client as unknown as { connection: { stream: tls.TLSSocket & { _parent?: net.Socket } } })
+        .connection;
+      (stream._parent ?? stream).resetAndDestroy();
+      await query;
+    }
+    const another = await harness.connect('reader');
+    await another.query('select 1');
+  });
+
   it('an unknown message type ends the session with an error', async () => {
     const client = await harness.connect('reader');
     const ended = new Promise<void>((resolve) => client.once('end', () => resolve()));

@@ -62,6 +62,8 @@ export class RequestSide {
   readonly #run: RunRequests | undefined;
   #backlog: Buffer[] = [];
   #backlogBytes = 0;
+  /** Forwarded to be parsed, and not in the log yet. */
+  #unrecorded: Prepared[] = [];
   #suspended = false;
   #paused = false;
   /** After an error of our own: skip to the next Sync, as the server does. */
@@ -126,8 +128,14 @@ export class RequestSide {
   #endTurn(): void {
     if (this.#session.ended) return;
     // While a statement is held, what came before it in the same batch stays here too: waiting opens no transaction.
-    if (!this.#suspended) this.#session.door.flush();
+    if (!this.#suspended) this.#send();
     this.#session.door.deliver(this.#session.sink);
+  }
+
+  /** Sends on what was queued; a text that only goes to be parsed is in the log first, too. */
+  #send(): void {
+    this.#recordPrepared();
+    this.#session.door.flush();
   }
 
   /** Stops reading until `work` gives the next step; the step runs as a turn of its own. */
@@ -230,7 +238,7 @@ export class RequestSide {
     } else {
       copyIn.phase = 'ended';
       this.#suspend(this.#settled(() => pipeline.copyIn === undefined || pipeline.copyIn.phase === 'active'));
-      this.#session.door.flush();
+      this.#send();
     }
   }
 
@@ -241,7 +249,7 @@ export class RequestSide {
     pipeline.copyIn = { of, phase: 'expected' };
     this.#suspend(this.#settled(() => pipeline.copyIn?.phase !== 'expected'));
     // What it waits for is the answer to what was just queued.
-    this.#session.door.flush();
+    this.#send();
   }
 
   /** Resolves when the server's answers have made `condition` true. */
@@ -264,7 +272,7 @@ export class RequestSide {
         );
       }),
     );
-    this.#session.door.flush();
+    this.#send();
   }
 
   #forward(buffer: Buffer, start: number, end: number): void {
@@ -387,6 +395,7 @@ export class RequestSide {
       confirmed: false,
     };
     this.#session.pipeline.prepared.set(name, prepared);
+    this.#unrecorded.push(prepared);
     this.#session.pipeline.push({ kind: 'parse', prepared, substitute: undefined });
     this.#batchForwarded = true;
     this.#forward(buffer, start, end);
@@ -523,7 +532,6 @@ export class RequestSide {
     this.#discarding = false;
     if (!this.#batchForwarded && pipeline.idle) return this.#answerLocal((sink) => encodeReadyForQuery(sink, 'I'));
     this.#batchForwarded = false;
-    this.#recordPrepared();
     // An approval of these parameters was for this batch: what it was not used for by now, it cannot be used for.
     for (const { grant } of pipeline.prepared.values()) if (grant?.bind !== undefined) grant.used = true;
     pipeline.push({ kind: 'sync', batch: pipeline.batch });
@@ -533,18 +541,18 @@ export class RequestSide {
 
   #flush(buffer: Buffer, start: number, end: number): void {
     if (!this.#batchForwarded) return;
-    this.#recordPrepared();
     this.#forward(buffer, start, end);
   }
 
   /** A statement that was sent to be parsed, and not executed in the same breath, gets its own entry. */
   #recordPrepared(): void {
-    const session = this.#session;
-    for (const prepared of session.pipeline.prepared.values()) {
-      if (prepared.recorded || prepared.localTag !== undefined) continue;
+    if (this.#unrecorded.length === 0) return;
+    for (const prepared of this.#unrecorded) {
+      if (prepared.recorded) continue;
       prepared.recorded = true;
-      session.prepared(prepared.text, prepared.admission);
+      this.#session.prepared(prepared.recordable, prepared.admission);
     }
+    this.#unrecorded = [];
   }
 
   #prepared(name: string): Prepared | undefined {

@@ -324,14 +324,14 @@ export class GateSession {
   }
 
   /** A text that the target parses now and executes later, if at all. */
-  prepared(text: string, admission: Admission | undefined): void {
+  prepared(recordable: string, admission: Admission | undefined): void {
     const facts = admission?.statements[0]?.facts;
     const touchesMasked = admission?.statements.some((statement) => statement.touchesMasked) ?? true;
     this.door.record(
       this.options.chain.encode({
         type: 'statement.prepared',
         ...this.event(),
-        ...scrubStatement(this.recordable(text), touchesMasked, facts?.class),
+        ...scrubStatement(recordable, touchesMasked, facts?.class),
         class: facts?.class ?? 'unknown',
         policies: [...(admission?.policies ?? [])],
       }),

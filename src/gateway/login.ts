@@ -174,6 +174,8 @@ export class Handshake {
       plain.once('close', () => reject(new ClientGone()));
     });
     secure.removeAllListeners('error');
+    // A client that resets its connection later is an ordinary end, and must not be an unhandled error.
+    secure.on('error', () => secure.destroy());
     secure.removeAllListeners('close');
     this.socket = secure;
     this.#listen();

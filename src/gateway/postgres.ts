@@ -100,6 +100,8 @@ export class PostgresListener {
       listener.#server.once('error', reject);
       listener.#server.listen(options.port, options.host, resolve);
     });
+    listener.#server.removeAllListeners('error');
+    listener.#server.on('error', options.onError);
     return listener;
   }
 

@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { CountersignError } from '../errors.ts';
+import { parseConfiguration, readSecret } from './load.ts';
+
+const minimal = `
+dataDirectory: data
+store: { url: "postgresql://localhost/control" }
+gateway: { postgres: { requireTls: false } }
+identity: { issuer: "https://login.example.com" }
+connections:
+  - name: crm
+    engine: postgres
+    host: db
+    database: crm
+    credentials:
+      gateway: { user: g, password: { env: G } }
+      designer: { user: d, password: x }
+      executor: { user: e, password: x }
+`;
+
+function problems(text: string): string {
+  try {
+    parseConfiguration(text, 'c.yaml');
+  } catch (error) {
+    assert.equal((error as CountersignError).code, 'configuration_invalid');
+    return (error as CountersignError).message;
+  }
+  throw new Error('this configuration had to be refused');
+}
+
+describe('a configuration', () => {
+  it('has defaults for everything that can have one', () => {
+    const configuration = parseConfiguration(minimal, 'c.yaml');
+    assert.equal(configuration.gateway.limits.handshakeTimeoutMs, 15_000);
+    assert.equal(configuration.sampling.rowsPerHour, 100);
+    assert.deepEqual(configuration.connections[0]?.tls, { mode: 'verify-full' });
+    assert.deepEqual(
+      configuration.bindings.map((binding) => binding.group),
+      ['chunk-designers', 'chunk-executors', 'auditors'],
+    );
+  });
+
+  it('is refused with file, line and field, all problems at once', () => {
+    const text = problems(minimal.replace('host: db', 'hosts: db').replace('name: crm', 'name: "C R M"'));
+    assert.match(text, /c\.yaml:\d+:\d+: connections\.0\.name/);
+    assert.match(text, /c\.yaml:\d+:\d+: connections\.0.*hosts/);
+    assert.match(text, /c\.yaml:7:/);
+  });
+
+  it('is refused with a duplicate key, a duplicate name, and TLS that is required but not there', () => {
+    assert.match(problems(`${minimal}dataDirectory: other\n`), /c\.yaml:\d+:\d+: .*unique/i);
+    const connection = minimal.slice(minimal.indexOf('  - name'));
+    assert.match(problems(minimal + connection), /crm is used twice/);
+    assert.match(problems(minimal.replace('requireTls: false', 'requireTls: true')), /certificate is needed/);
+  });
+});
+
+describe('a secret', () => {
+  it('is a text, a variable or a file; a missing one is named', () => {
+    assert.equal(readSecret('plain'), 'plain');
+    assert.equal(readSecret({ env: 'A' }, { A: 'from the environment' }), 'from the environment');
+    assert.throws(() => readSecret({ env: 'A' }, {}), /variable A/);
+    assert.throws(() => readSecret({ file: '/nonexistent/secret' }), /\/nonexistent\/secret/);
+  });
+});
