@@ -46,7 +46,8 @@ export function compressPiece(bytes: Buffer): CompressedPiece {
   const chunkSize = 64 * 1024;
   // Node before 22.15 has no zstd.
   if (typeof zlib.zstdCompressSync === 'function') {
-    const params = { [constants.ZSTD_c_compressionLevel]: 1 };
+    // A fast level: half the CPU of level 1 for twice the size, and CPU is what a stream runs out of.
+    const params = { [constants.ZSTD_c_compressionLevel]: -3 };
     return { codec: codecs.zstd, bytes: zlib.zstdCompressSync(bytes, { chunkSize, params }) };
   }
   const params = { [constants.BROTLI_PARAM_QUALITY]: 0 };

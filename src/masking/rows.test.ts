@@ -62,6 +62,28 @@ function run(
 }
 
 void describe('maskRun', () => {
+  void it('hides NULL where whether it is NULL says something about the value', () => {
+    const hidden: ColumnAction = {
+      kind: 'mask',
+      mask: 'redact',
+      ruleId: 'r',
+      hash: masking.hash,
+      hidesNull: true,
+      ...text,
+    };
+    const rows = Buffer.concat([encode([null, Buffer.from('a')]), encode([Buffer.from('x'), null])]);
+    const result = run([hidden, pass], rows);
+    const constant = Buffer.from('[masked]');
+    assert.deepEqual(result.bytes, Buffer.concat([encode([constant, Buffer.from('a')]), encode([constant, null])]));
+    assert.equal(result.maskedCells, 2);
+    assert.deepEqual(maskCell(hidden, null), constant);
+    const number: ColumnAction = { ...hidden, typeOid: typeOid.int4 };
+    assert.deepEqual(
+      run([number, pass], rows).bytes,
+      Buffer.concat([encode([null, Buffer.from('a')]), encode([null, null])]),
+    );
+  });
+
   void it('replaces, keeps NULL and counts', () => {
     const rows = [
       encode([Buffer.from('a'), Buffer.from('secret'), null]),
