@@ -818,7 +818,8 @@ describe('approvals and budgets', () => {
 describe('what is left behind', () => {
   it('the log holds no raw value', async () => {
     for (const entry of await harness.entries()) {
-      const text = JSON.stringify(entry);
+      // Digests and ids are random: among thousands of them any eight digits stand somewhere.
+      const text = JSON.stringify(entry).replaceAll(/[0-9a-f]{32,}|\b[a-z]+_[0-9a-z]{16}\b/g, '');
       // What the attacker typed is not what the target gave.
       if ('text' in entry) continue;
       assertClean(text);
