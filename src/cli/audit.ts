@@ -4,7 +4,7 @@ import colors from 'picocolors';
 import { readerFor, verifyLog } from '../audit/verify.ts';
 import { CountersignError } from '../errors.ts';
 import { exitCodes, show } from './output.ts';
-import type { CommandContext } from './program.ts';
+import type { CommandContext } from './context.ts';
 
 /** audit verify */
 export function auditCommands(program: Command, context: CommandContext): void {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { clientCredentials, deviceLogin, saveToken } from './login.ts';
 import { facts, print, show, table } from './output.ts';
-import type { CommandContext } from './program.ts';
+import type { CommandContext } from './context.ts';
 
 interface LoginInfo {
   readonly issuer: string;

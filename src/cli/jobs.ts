@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { CountersignError } from '../errors.ts';
 import { authorsText, facts, show, table } from './output.ts';
 import { planText, type PlanView } from './plan-text.ts';
-import type { CommandContext } from './program.ts';
+import type { CommandContext } from './context.ts';
 
 interface VersionView {
   readonly job: string;

@@ -6,17 +6,13 @@ import { Command, CommanderError } from 'commander';
 import { asCountersignError } from '../errors.ts';
 import { auditCommands } from './audit.ts';
 import { ApiClient } from './client.ts';
+import type { CommandContext } from './context.ts';
 import { identityCommands } from './identity.ts';
 import { jobCommands } from './jobs.ts';
 import { exitCodeOf, exitCodes, printError } from './output.ts';
 import { requestCommands } from './requests.ts';
 import { runCommands } from './runs.ts';
 import { sessionCommands } from './sessions.ts';
-
-export interface CommandContext {
-  readonly client: () => ApiClient;
-  readonly json: () => boolean;
-}
 
 export interface ProgramOptions {
   readonly version: string;

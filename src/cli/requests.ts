@@ -3,7 +3,7 @@ import colors from 'picocolors';
 import { digestOf } from '../lib/canonical-json.ts';
 import { authorsText, count, facts, print, show, table } from './output.ts';
 import { planText, type PlanView } from './plan-text.ts';
-import type { CommandContext } from './program.ts';
+import type { CommandContext } from './context.ts';
 
 interface RequestView {
   readonly id: string;

@@ -11,7 +11,7 @@ import type { RunnerApi, RunStatus } from '../jobs/runner-api.ts';
 import type { ApiClient } from './client.ts';
 import type { CredentialAnswer } from './identity.ts';
 import { bytes, count, exitCodes, facts, show, table } from './output.ts';
-import type { CommandContext } from './program.ts';
+import type { CommandContext } from './context.ts';
 
 interface OpenRun {
   readonly credential: { readonly user: string; readonly password: string };

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { print, show, table } from './output.ts';
-import type { CommandContext } from './program.ts';
+import type { CommandContext } from './context.ts';
 import { replayText, type ReplayLine } from './replay-text.ts';
 
 interface SessionView {
