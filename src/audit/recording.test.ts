@@ -230,13 +230,17 @@ void test('a recording forged with the right key is still not the one that the l
 
 void test('a failed write fails the recording: nothing more is taken', async (context) => {
   let fail = false;
+  const full = await open('/dev/full', 'w');
+  context.after(() => full.close());
   const { store } = await storeOf(context, async (file) => {
     const handle = await open(file, 'wx');
     return {
-      write: ((...args: Parameters<typeof handle.write>) =>
-        fail ? Promise.reject(new Error('no space left on device')) : handle.write(...args)) as typeof handle.write,
-      datasync: () => handle.datasync(),
-      close: () => handle.close(),
+      get fd() {
+        return fail ? full.fd : handle.fd;
+      },
+      writeFile: handle.writeFile.bind(handle),
+      datasync: handle.datasync.bind(handle),
+      close: handle.close.bind(handle),
     };
   });
   const recording = store.start('ses_f');

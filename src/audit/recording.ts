@@ -24,7 +24,7 @@ const segmentAgeMs = 1_000;
 const drainedBytes = 6 * segmentBytes;
 /** Covers what may wait to be sealed, so that a stream uses the same memory over and over. */
 const keptBuffers = 20;
-const noBuffer = Buffer.alloc(0);
+const noBuffer = sharedBuffer(0);
 
 export interface RecordingLog {
   append(entry: string): number;
@@ -42,7 +42,7 @@ export interface RecordingStoreOptions {
   readonly openFile?: ((file: string) => Promise<RecordingFile>) | undefined;
 }
 
-export type RecordingFile = Pick<FileHandle, 'write' | 'datasync' | 'close'>;
+export type RecordingFile = Pick<FileHandle, 'fd' | 'writeFile' | 'datasync' | 'close'>;
 
 export interface Recording {
   /** @throws CountersignError `log_unavailable` when the recording failed */
@@ -61,7 +61,7 @@ export class RecordingStore {
   readonly directory: string;
   readonly #options: RecordingStoreOptions;
   readonly #open = new Set<SessionRecording>();
-  readonly #buffers: Buffer[] = [];
+  readonly #buffers: Buffer<SharedArrayBuffer>[] = [];
   readonly #sealer = Sealer.start();
 
   private constructor(options: RecordingStoreOptions) {
@@ -109,12 +109,12 @@ class SessionRecording implements Recording {
   readonly #sessionId: string;
   readonly #options: RecordingStoreOptions;
   readonly #sealer: Sealer;
-  readonly #buffers: Buffer[];
+  readonly #buffers: Buffer<SharedArrayBuffer>[];
   readonly #onEnd: () => void;
   readonly #startedMs: number;
   /** Inside the store's directory. */
   readonly #path: string;
-  #buffer: Buffer = noBuffer;
+  #buffer: Buffer<SharedArrayBuffer> = noBuffer;
   /** The last segment was filled by bytes, not ended by time. */
   #streams = false;
   #length = 0;
@@ -128,7 +128,13 @@ class SessionRecording implements Recording {
   #failure: CountersignError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(sessionId: string, options: RecordingStoreOptions, sealer: Sealer, buffers: Buffer[], onEnd: () => void) {
+  constructor(
+    sessionId: string,
+    options: RecordingStoreOptions,
+    sealer: Sealer,
+    buffers: Buffer<SharedArrayBuffer>[],
+    onEnd: () => void,
+  ) {
     this.#sessionId = sessionId;
     this.#options = options;
     this.#sealer = sealer;
@@ -143,15 +149,19 @@ class SessionRecording implements Recording {
   }
 
   request(event: Json): void {
-    const payload = Buffer.from(JSON.stringify(event), 'utf8');
-    this.#event(eventKinds.request, payload, 0, payload.length);
+    const text = JSON.stringify(event);
+    const head = this.#begin(eventKinds.request, text.length * 3);
+    this.#end(head, this.#buffer.write(text, head + eventHeadBytes, 'utf8'));
   }
 
   response(bytes: Buffer, start: number, end: number): void {
     // Large deliveries are cut, so that no segment is much larger than the others.
     const most = segmentBytes - eventHeadBytes;
     for (let from = start; from < end; from += most) {
-      this.#event(eventKinds.response, bytes, from, Math.min(end, from + most));
+      const size = Math.min(end - from, most);
+      const head = this.#begin(eventKinds.response, size);
+      bytes.copy(this.#buffer, head + eventHeadBytes, from, from + size);
+      this.#end(head, size);
     }
   }
 
@@ -165,21 +175,22 @@ class SessionRecording implements Recording {
     return this.#closing;
   }
 
-  #event(kind: number, payload: Buffer, start: number, end: number): void {
+  /** Writes the head of an event with up to `most` bytes. Returns where it is; the payload and `#end` come next. */
+  #begin(kind: number, most: number): number {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#closing !== undefined && kind !== eventKinds.end) throw unavailable('the recording is closed');
-    const size = eventHeadBytes + end - start;
-    if (this.#length > 0 && this.#length + size > segmentBytes) this.#flush();
-    this.#reserve(size);
-    const buffer = this.#buffer;
-    buffer[this.#length] = kind;
-    buffer.writeUInt32BE(
-      Math.min(Math.max(0, this.#options.clock.now() - this.#startedMs), 0xffff_ffff),
-      this.#length + 1,
-    );
-    buffer.writeUInt32BE(end - start, this.#length + 5);
-    payload.copy(buffer, this.#length + eventHeadBytes, start, end);
-    this.#length += size;
+    if (this.#length > 0 && this.#length + eventHeadBytes + most > segmentBytes) this.#flush();
+    this.#reserve(eventHeadBytes + most);
+    const head = this.#length;
+    this.#buffer[head] = kind;
+    const elapsedMs = Math.max(0, this.#options.clock.now() - this.#startedMs);
+    this.#buffer.writeUInt32BE(Math.min(elapsedMs, 0xffff_ffff), head + 1);
+    return head;
+  }
+
+  #end(head: number, size: number): void {
+    this.#buffer.writeUInt32BE(size, head + 5);
+    this.#length = head + eventHeadBytes + size;
     if (this.#length >= segmentBytes) this.#flush();
     else if (this.#timer === undefined) {
       this.#timer = setTimeout(() => this.#flush(), segmentAgeMs);
@@ -193,13 +204,13 @@ class SessionRecording implements Recording {
     let wanted = Math.max(smallestBufferBytes, this.#buffer.length);
     // A stream fills one segment after the other: growing each anew would only make garbage.
     while (wanted < needed || (this.#streams && wanted < segmentBytes)) wanted *= 2;
-    const larger = (wanted === segmentBytes ? this.#buffers.pop() : undefined) ?? Buffer.allocUnsafeSlow(wanted);
+    const larger = (wanted === segmentBytes ? this.#buffers.pop() : undefined) ?? sharedBuffer(wanted);
     this.#buffer.copy(larger, 0, 0, this.#length);
     this.#release(this.#buffer);
     this.#buffer = larger;
   }
 
-  #release(buffer: Buffer): void {
+  #release(buffer: Buffer<SharedArrayBuffer>): void {
     if (buffer.length === segmentBytes && this.#buffers.length < keptBuffers) this.#buffers.push(buffer);
   }
 
@@ -224,13 +235,13 @@ class SessionRecording implements Recording {
       .catch((error: unknown) => this.#fail(error));
   }
 
-  async #write(number: number, plain: Buffer, length: number): Promise<void> {
+  async #write(number: number, plain: Buffer<SharedArrayBuffer>, length: number): Promise<void> {
     this.#file ??= await this.#create();
     const { handle, key } = this.#file;
     const sessionId = this.#sessionId;
-    const { stored, sha256, buffer } = await this.#sealer.seal({ key, sessionId, number, buffer: plain, length });
-    this.#release(buffer);
-    await writeAll(handle, stored);
+    const segment = { fd: handle.fd, key, sessionId, number, memory: plain.buffer, length };
+    const { sha256, bytes } = await this.#sealer.seal(segment);
+    this.#release(plain);
     const { clock, node, log } = this.#options;
     log.append(
       encodeEntry({
@@ -240,7 +251,7 @@ class SessionRecording implements Recording {
         session: sessionId,
         segment: number,
         sha256,
-        bytes: stored.length,
+        bytes,
         path: this.#path,
       }),
     );
@@ -252,7 +263,7 @@ class SessionRecording implements Recording {
     await mkdir(path.dirname(file), { recursive: true, mode: 0o750 });
     const handle = await (openFile ?? ((name) => open(name, 'wx', 0o640)))(file);
     const head = newFileHead();
-    await writeAll(handle, head);
+    await handle.writeFile(head);
     return { handle, key: fileKey(key, head, this.#sessionId) };
   }
 
@@ -273,7 +284,7 @@ class SessionRecording implements Recording {
   async #close(): Promise<void> {
     try {
       // Even an empty session leaves a recording: "nothing was delivered" is a statement too.
-      if (this.#failure === undefined) this.#event(eventKinds.end, Buffer.alloc(0), 0, 0);
+      if (this.#failure === undefined) this.#end(this.#begin(eventKinds.end, 0), 0);
       this.#flush();
       await this.#tail;
       await this.#file?.handle.datasync();
@@ -298,9 +309,6 @@ function unavailable(reason: string, cause?: unknown): CountersignError {
   );
 }
 
-async function writeAll(handle: RecordingFile, bytes: Buffer): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done);
-    done += bytesWritten;
-  }
+function sharedBuffer(bytes: number): Buffer<SharedArrayBuffer> {
+  return Buffer.from(new SharedArrayBuffer(bytes));
 }

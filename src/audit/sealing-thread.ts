@@ -1,16 +1,28 @@
-/** The thread behind `sealing.ts`: compresses, encrypts and digests segments, away from the sessions' event loop. */
-import { hash } from 'node:crypto';
+/** The thread behind `sealing.ts`: compresses, encrypts, digests and writes segments, away from the sessions' event loop. */
+import { createHash } from 'node:crypto';
+import { writeSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { compressPiece, sealSegment } from './segment.ts';
-import type { SealReply, SealRequest } from './sealing.ts';
+import type { Sealed, SealReply, SealRequest } from './sealing.ts';
+
+function seal({ fd, key, sessionId, number, memory, length }: SealRequest): Sealed {
+  const piece = compressPiece(Buffer.from(memory, 0, length));
+  const digest = createHash('sha256');
+  let bytes = 0;
+  for (const part of sealSegment(key, sessionId, number, piece, length)) {
+    digest.update(part);
+    for (let done = 0; done < part.length; ) done += writeSync(fd, part, done);
+    bytes += part.length;
+  }
+  return { sha256: digest.digest('hex'), bytes };
+}
 
 parentPort?.on('message', (request: SealRequest) => {
-  const { id, key, sessionId, number, buffer, length } = request;
-  const piece = compressPiece(Buffer.from(buffer, 0, length));
-  const stored = sealSegment(Buffer.from(key), sessionId, number, piece, length);
-  // A copy of its own memory, so that it can be handed over.
-  const body = new Uint8Array(stored.length);
-  body.set(stored);
-  const reply: SealReply = { id, stored: body.buffer, sha256: hash('sha256', stored, 'hex'), buffer };
-  parentPort?.postMessage(reply, [reply.stored, buffer]);
+  let reply: SealReply;
+  try {
+    reply = { id: request.id, ...seal(request) };
+  } catch (error) {
+    reply = { id: request.id, failure: error instanceof Error ? error.message : String(error) };
+  }
+  parentPort?.postMessage(reply);
 });

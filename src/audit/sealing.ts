@@ -1,38 +1,44 @@
 /**
- * Seals segments of recordings in a thread of its own: compression costs as much as everything else that the gateway
- * does with a row, and its memory would keep the collector of the main thread busy. Buffers are handed over, not copied.
+ * Seals segments of recordings and writes them, in a thread of its own: compression costs as much as everything else
+ * that the gateway does with a row. Segments lie in shared memory that is used again and again: neither copied nor
+ * handed over, because memory that changes its owner keeps the collector of the main thread busy.
  */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 
-export interface SealRequest {
-  readonly id: number;
+export interface Segment {
+  /** Open for writing; segments of one file are sealed one after the other. */
+  readonly fd: number;
+  /** 32 bytes. */
   readonly key: Uint8Array;
   readonly sessionId: string;
   readonly number: number;
-  readonly buffer: ArrayBuffer;
+  /** Nobody writes to it until it is sealed. */
+  readonly memory: SharedArrayBuffer;
+  /** Bytes of it that count. */
   readonly length: number;
 }
 
-export interface SealReply {
+export interface SealRequest extends Segment {
   readonly id: number;
-  readonly stored: ArrayBuffer;
-  readonly sha256: string;
-  /** The request's buffer, to be used again. */
-  readonly buffer: ArrayBuffer;
 }
 
+export type SealReply = { readonly id: number } & (Sealed | { readonly failure: string });
+
+/** Of the segment as it is in the file. */
 export interface Sealed {
-  readonly stored: Buffer;
   readonly sha256: string;
-  readonly buffer: Buffer;
+  readonly bytes: number;
 }
 
 interface Waiting {
   readonly resolve: (sealed: Sealed) => void;
   readonly reject: (error: Error) => void;
 }
+
+/** A small heap has its garbage collected often, and with it what libraries allocated for each segment. */
+const threadMemory = { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 2 };
 
 export class Sealer {
   /** The thread is there before the first recording needs it. */
@@ -46,16 +52,14 @@ export class Sealer {
   #next = 0;
   readonly #waiting = new Map<number, Waiting>();
 
-  /** @param buffer its memory is given away; it must have an ArrayBuffer of its own */
-  seal(segment: { key: Buffer; sessionId: string; number: number; buffer: Buffer; length: number }): Promise<Sealed> {
+  /** Resolves when the segment is in its file (not durable yet). @throws (rejects) Error when it cannot be written */
+  seal(segment: Segment): Promise<Sealed> {
     const worker = this.#start();
     const id = this.#next++;
-    const memory = segment.buffer.buffer as ArrayBuffer;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       worker.ref();
-      const request: SealRequest = { ...segment, id, key: new Uint8Array(segment.key), buffer: memory };
-      worker.postMessage(request, [memory]);
+      worker.postMessage({ ...segment, id } satisfies SealRequest);
     });
   }
 
@@ -63,12 +67,13 @@ export class Sealer {
     if (this.#worker !== undefined) return this.#worker;
     // The published package has .js where the repository has .ts.
     const thread = `sealing-thread${path.extname(fileURLToPath(import.meta.url))}`;
-    const worker = new Worker(new URL(thread, import.meta.url));
-    worker.on('message', ({ id, stored, sha256, buffer }: SealReply) => {
-      const waiting = this.#waiting.get(id);
-      this.#waiting.delete(id);
+    const worker = new Worker(new URL(thread, import.meta.url), { resourceLimits: threadMemory });
+    worker.on('message', (reply: SealReply) => {
+      const waiting = this.#waiting.get(reply.id);
+      this.#waiting.delete(reply.id);
       if (this.#waiting.size === 0) worker.unref();
-      waiting?.resolve({ stored: Buffer.from(stored), sha256, buffer: Buffer.from(buffer) });
+      if ('failure' in reply) waiting?.reject(new Error(reply.failure));
+      else waiting?.resolve(reply);
     });
     const fail = (error: Error) => {
       if (this.#worker === worker) this.#worker = undefined;
