@@ -59,6 +59,11 @@ const runPolicies: readonly string[] = ['countersign/run'];
 /** One scratch buffer serves all sessions: a turn fills it and hands it over before the next turn begins. */
 const scratch = new ByteSink(320 * 1024);
 
+/** Whether the memory of a delivered batch is wanted back. */
+export function isPooled(batch: Buffer): boolean {
+  return scratch.isOwn(batch);
+}
+
 /** A delivered batch was written out: its memory serves the next. */
 export function recycle(batch: Buffer): void {
   scratch.recycle(batch);

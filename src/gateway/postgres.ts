@@ -18,7 +18,7 @@ import { Admissions } from '../gate/admission.ts';
 import type { GateConnection } from '../gate/connection.ts';
 import type { ControlPlane, SessionIdentity } from '../gate/control-plane.ts';
 import { errorFields } from '../gate/error-fields.ts';
-import { GateSession, recycle } from '../gate/session.ts';
+import { GateSession, isPooled, recycle } from '../gate/session.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import { newId, timestamp, type Clock } from '../lib/clock.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
@@ -390,7 +390,8 @@ export class PostgresListener {
         if (!upstream.write(bytes)) block('client', 'target is slow', true);
       },
       deliver: (bytes) => {
-        socket.write(bytes, () => recycle(bytes));
+        if (isPooled(bytes)) socket.write(bytes, () => recycle(bytes));
+        else socket.write(bytes);
         if (socket.writableLength > highWaterBytes) block('target', 'client is slow', true);
       },
       pause: (peer, paused) => block(peer, 'gate', paused),
@@ -416,15 +417,10 @@ export class PostgresListener {
     encodeBackendKeyData(greeting, key.processId, key.secretKey);
     encodeReadyForQuery(greeting, 'I');
     socket.write(greeting.take());
-    const touch = () => {
-      if (limits.idleTimeoutMs === 0) return;
-      clearTimeout(idle);
-      const error = new CountersignError(
-        'idle_timeout',
-        `countersign: the session sent nothing for ${limits.idleTimeoutMs} ms`,
-      );
-      idle = setTimeout(() => gate.fail(error), limits.idleTimeoutMs);
-    };
+    if (limits.idleTimeoutMs > 0) {
+      const text = `countersign: the session sent nothing for ${limits.idleTimeoutMs} ms`;
+      idle = setTimeout(() => gate.fail(new CountersignError('idle_timeout', text)), limits.idleTimeoutMs);
+    }
     upstream.attach(
       (buffer, start, end) => {
         gate.fromTarget(buffer, start, end);
@@ -439,12 +435,11 @@ export class PostgresListener {
     );
     socket.on('drain', () => block('target', 'client is slow', false));
     socket.on('data', (data) => {
-      touch();
+      idle?.refresh();
       gate.fromClient(data);
     });
     socket.on('end', () => gate.end('client disconnected'));
     socket.on('close', () => gate.end('client disconnected'));
-    touch();
     if (rest.length > 0) gate.fromClient(rest);
     socket.resume();
   }

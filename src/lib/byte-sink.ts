@@ -65,11 +65,15 @@ export class ByteSink {
     return batch;
   }
 
+  /** Whether a batch is the whole of a buffer that may serve again: no small copy, no outgrown one. */
+  isOwn({ buffer, byteOffset }: Buffer): boolean {
+    return byteOffset === 0 && buffer.byteLength === this.#initialBytes;
+  }
+
   /** Gives a batch's memory back once nobody reads it any more. Fresh memory for each costs more than the copying. */
   recycle(batch: Buffer): void {
-    const { buffer, byteOffset } = batch;
-    if (byteOffset !== 0 || buffer.byteLength !== this.#initialBytes || this.#spare.length >= maxSpare) return;
-    this.#spare.push(Buffer.from(buffer as ArrayBuffer));
+    if (!this.isOwn(batch) || this.#spare.length >= maxSpare) return;
+    this.#spare.push(Buffer.from(batch.buffer as ArrayBuffer));
   }
 
   /** Forgets the batch; its memory is used again. */
