@@ -17,8 +17,7 @@ export interface RunRequestHost {
   suspend(work: Promise<() => void>): void;
   refuse(error: CountersignError, protocol: 'query' | 'extended'): void;
   answer(encode: (sink: ByteSink) => void): void;
-  /** `inBatch`: part of the client's batch of the extended protocol, which a Sync will end. */
-  forward(encode: (sink: ByteSink) => void, inBatch: boolean): void;
+  forwardEncoded(encode: (sink: ByteSink) => void): void;
 }
 
 export class RunRequests {
@@ -50,7 +49,7 @@ export class RunRequests {
         session.options.recording.request({ kind: 'chunk', run: ticket.runId, chunk: ticket.chunkNo });
         session.intent(execution, ticket.sql, undefined, undefined);
         session.pipeline.push({ kind: 'query', execution, substitute: undefined });
-        this.#host.forward((sink) => encodeQuery(sink, ticket.sql), false);
+        this.#host.forwardEncoded((sink) => encodeQuery(sink, ticket.sql));
       }),
     );
   }
@@ -71,7 +70,8 @@ export class RunRequests {
         const prepared = this.#runPrepared(name, ticket, undefined);
         this.#session.pipeline.prepared.set(name, prepared);
         this.#session.pipeline.push({ kind: 'parse', prepared, substitute: undefined });
-        this.#host.forward((sink) => encodeParse(sink, { name, query: ticket.sql, parameterTypes: [] }), true);
+        this.#session.pipeline.batchForwarded = true;
+        this.#host.forwardEncoded((sink) => encodeParse(sink, { name, query: ticket.sql, parameterTypes: [] }));
       }),
     );
   }
@@ -122,6 +122,6 @@ export class RunRequests {
 
   #chunkPreamble(ticket: ChunkTicket): void {
     this.#session.pipeline.push({ kind: 'internal', chunk: ticket });
-    this.#host.forward((sink) => encodeQuery(sink, ticket.preamble), false);
+    this.#host.forwardEncoded((sink) => encodeQuery(sink, ticket.preamble));
   }
 }
