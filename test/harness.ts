@@ -72,7 +72,7 @@ const rolePassword = 'test-role';
 /** `reader` is an executor whom a policy of the tests lets read and write without an approval. */
 export const readerPolicy = `
 @id("tests/reader")
-permit (principal in Group::"readers", action in [Action::"read", Action::"sample", Action::"write", Action::"copy-in", Action::"session"], resource);
+permit (principal in Group::"readers", action in [Action::"read", Action::"sample", Action::"write", Action::"copy-in", Action::"copy-out", Action::"session"], resource);
 `;
 
 export async function startHarness(options: HarnessOptions): Promise<Harness> {

@@ -113,6 +113,7 @@ export async function testReader(
     lineage: { resolved: true, outputs, predicates },
     setting: undefined,
     transaction: undefined,
+    copyOut: undefined,
     constantFree: false,
     ...options.facts,
   };

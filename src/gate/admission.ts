@@ -117,20 +117,17 @@ export class Admissions {
       const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking: connection.masking };
       return { facts, touchesMasked, results: new ResultPlan(plan) };
     });
-    const decided = statements.map((statement) => this.#decideOne(statement, snapshot));
+    const decided = statements.map((statement) => {
+      if (statement.facts.class === 'copy-out' && statements.length > 1 && statement.results.canMask)
+        return copyAmongOthers;
+      return this.#decideOne(statement, snapshot);
+    });
     return combine(decided, statements, snapshot);
   }
 
   #decideOne(statement: AdmittedStatement, snapshot: CatalogueSnapshot): OneDecision {
     const { facts, touchesMasked } = statement;
     const lineage = facts.lineage;
-    if (facts.class === 'copy-out')
-      return refusal(
-        'copy_refused',
-        'countersign/copy-out',
-        'COPY TO cannot be masked yet',
-        'use SELECT, or a chunk job',
-      );
     if (touchesMasked && facts.unknowns.length === 0 && !lineage.resolved && facts.class !== 'explain') {
       const reason = `cannot tell which masked columns the result depends on: ${lineage.reason}`;
       return refusal('lineage_unresolved', 'countersign/lineage', reason, 'name the columns plainly');
@@ -175,6 +172,14 @@ function refusal(code: ErrorCode, policy: string, reason: string, hint: string):
     beyondBudget: undefined,
   };
 }
+
+/** The target is asked about the columns of a COPY before the whole text is sent. */
+const copyAmongOthers = refusal(
+  'copy_refused',
+  'countersign/copy-out',
+  'COPY TO cannot be masked among other statements',
+  'send it as a text of its own',
+);
 
 /** Several statements in one text stand or fall together: the strictest verdict counts for all. */
 function combine(

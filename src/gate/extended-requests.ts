@@ -21,6 +21,7 @@ import {
 } from '../wire/postgres/backend.ts';
 import { frontend } from '../wire/postgres/messages.ts';
 import { denial, type Admission } from './admission.ts';
+import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { HeldBatch, renderParameters } from './held-batch.ts';
 import type { Portal, Prepared, StatementGrant } from './pipeline.ts';
 import type { RequestSide } from './request-side.ts';
@@ -224,6 +225,7 @@ export class ExtendedRequests {
       return this.#side.answer((sink) => encodeCommandComplete(sink, tag));
     }
     const session = this.#session;
+    const begins = portal.execution === undefined;
     if (portal.execution === undefined) {
       const { grant } = prepared;
       if (prepared.admission?.verdict === 'hold' && grant?.used !== false) {
@@ -247,6 +249,8 @@ export class ExtendedRequests {
       session.pipeline.push({ kind: 'describe', of: portal, injected: true });
       this.#side.forwardEncoded((sink) => encodeDescribe(sink, 'P', name));
     }
+    const probe = begins ? copyProbeOf(portal.execution, 'execute') : undefined;
+    if (probe !== undefined) this.#side.forwardEncoded((sink) => encodeCopyProbe(probe, session.pipeline, sink));
     session.pipeline.push({ kind: 'execute', portal, execution: portal.execution });
     this.#session.pipeline.batchForwarded = true;
     this.#side.forward(buffer, start, end);

@@ -5,6 +5,7 @@
  */
 import type { Hash } from 'node:crypto';
 import type { CountersignError } from '../errors.ts';
+import type { CopyMasker } from '../masking/copy.ts';
 import type { RowMasker } from '../masking/rows.ts';
 import type { ResultColumn } from '../wire/postgres/backend.ts';
 import type { AdmittedStatement, Admission } from './admission.ts';
@@ -31,8 +32,21 @@ export interface Execution {
   bytes: number;
   maskedCells: number;
   masker: RowMasker | undefined;
+  /** Of a COPY OUT: what the target says of its columns, and the masker that was made of it. */
+  probe: CopyProbe | undefined;
+  copyOut: CopyMasker | undefined;
   readonly chunk: ChunkTicket | undefined;
   readonly rowHash: Hash | undefined;
+  done: boolean;
+}
+
+/** The gateway's own question about the columns of a COPY OUT, asked right before it. */
+export interface CopyProbe {
+  readonly of: 'query' | 'execute';
+  readonly execution: Execution;
+  columns: readonly ResultColumn[] | undefined;
+  /** The target's error, as the client may see it. */
+  failure: Record<string, string> | undefined;
   done: boolean;
 }
 
@@ -104,8 +118,21 @@ export type Operation =
   | { readonly kind: 'sync'; readonly batch: number }
   /** The gateway's own statements; their answers end here. */
   | { readonly kind: 'internal'; readonly chunk: ChunkTicket }
+  | { readonly kind: 'probe'; readonly probe: CopyProbe; readonly step: 'parse' | 'describe' | 'close' | 'sync' }
   /** The gateway's own answer, in its place among the server's. */
   | { readonly kind: 'local'; readonly bytes: Buffer };
+
+export function executionOf(operation: Operation | undefined): Execution | undefined {
+  if (operation?.kind === 'probe') return operation.probe.execution;
+  return operation?.kind === 'query' || operation?.kind === 'execute' ? operation.execution : undefined;
+}
+
+/** The target sent what no server sends there. */
+export function unexpected(message: string, head: Operation | undefined): Error {
+  return new Error(
+    `the target sent ${message} while ${head === undefined ? 'nothing' : `a ${head.kind}`} was under way`,
+  );
+}
 
 export class Pipeline {
   readonly prepared = new Map<string, Prepared>();
@@ -157,7 +184,7 @@ export class Pipeline {
   /** The server skips everything up to the next Sync after an error; so do we. A statement whose Parse fell is gone. */
   dropUntilSync(onDropped: (operation: Operation) => void): void {
     for (let operation = this.head; operation !== undefined; operation = this.head) {
-      if (operation.kind === 'sync') return;
+      if (operation.kind === 'sync' || (operation.kind === 'probe' && operation.step === 'sync')) return;
       if (operation.kind === 'parse' && operation.prepared !== undefined) {
         const { prepared } = operation;
         if (this.prepared.get(prepared.name) === prepared) this.prepared.delete(prepared.name);

@@ -6,13 +6,15 @@
  */
 import { CountersignError } from '../errors.ts';
 import { decodeQuery, encodeParse, encodeQuery } from '../wire/postgres/frontend.ts';
+import { encodeErrorResponse, encodeReadyForQuery } from '../wire/postgres/backend.ts';
 import { frontend } from '../wire/postgres/messages.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
 import { denial, type AdmittedStatement, type Admission } from './admission.ts';
+import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { ExtendedRequests } from './extended-requests.ts';
 import { HoldDesk } from './hold-desk.ts';
 import { Inbox } from './inbox.ts';
-import type { CopyIn, StatementGrant } from './pipeline.ts';
+import type { CopyIn, CopyProbe, StatementGrant } from './pipeline.ts';
 import { RunRequests } from './run-requests.ts';
 import type { GateSession } from './session.ts';
 
@@ -228,9 +230,33 @@ export class RequestSide {
     const recordable = session.recordable(text);
     session.options.recording.request({ kind: 'query', text: recordable });
     session.intent(execution, recordable, admission, grant);
+    const probe = copyProbeOf(execution, 'query');
+    if (probe !== undefined) return this.#probeCopy(probe, Buffer.from(buffer.subarray(start, end)));
     session.pipeline.push({ kind: 'query', execution, substitute: undefined });
     this.forward(buffer, start, end);
     this.awaitCopy(admission.statements, 'query');
+  }
+
+  /** A COPY OUT is sent when its columns are known; what the target has against them, it has against the COPY. */
+  #probeCopy(probe: CopyProbe, frame: Buffer): void {
+    const { pipeline } = this.#session;
+    this.forwardEncoded((sink) => encodeCopyProbe(probe, pipeline, sink));
+    this.suspend(
+      this.#settled(() => probe.done).then(() => () => {
+        const { execution, failure } = probe;
+        if (failure === undefined) {
+          pipeline.push({ kind: 'query', execution, substitute: undefined });
+          this.forward(frame, 0, frame.length);
+          return;
+        }
+        this.#session.outcome(execution, failure['C'] === '57014' ? 'cancelled' : 'error', undefined, failure['C']);
+        this.answer((sink) => {
+          encodeErrorResponse(sink, failure);
+          encodeReadyForQuery(sink, pipeline.transactionStatus);
+        });
+      }),
+    );
+    this.#send();
   }
 
   // ---- refusing ----

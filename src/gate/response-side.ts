@@ -19,8 +19,9 @@ import {
 import { FrameSplitter, scanDataRowRun } from '../wire/postgres/frames.ts';
 import { backend } from '../wire/postgres/messages.ts';
 import type { ChunkTicket } from './control-plane.ts';
+import { CopyAnswers } from './copy-answers.ts';
 import type { RowMasker } from '../masking/rows.ts';
-import type { Execution, Operation, Prepared } from './pipeline.ts';
+import { executionOf, unexpected, type Execution, type Operation, type Prepared } from './pipeline.ts';
 import { withFormats, type ResultPlan } from './result-plan.ts';
 import { scrubDetected } from './scrub.ts';
 import { errorFields } from './error-fields.ts';
@@ -29,12 +30,17 @@ import type { GateSession } from './session.ts';
 export class ResponseSide {
   readonly #session: GateSession;
   readonly #splitter: FrameSplitter;
+  readonly #copies: CopyAnswers;
   #suspended = false;
   #backlog: Buffer[] = [];
 
   constructor(session: GateSession) {
     this.#session = session;
     this.#splitter = new FrameSplitter({ maxFrameBytes: session.options.limits.maxRowBytes });
+    this.#copies = new CopyAnswers(session, {
+      scrub: (fields, execution) => this.#scrubFields(fields, execution),
+      failed: (probe, fields) => this.#error(probe, fields),
+    });
   }
 
   receive(chunk: Buffer, start: number, end: number): void {
@@ -126,6 +132,7 @@ export class ResponseSide {
     const { pipeline } = this.#session;
     const head = pipeline.head;
     if (head?.kind === 'internal') return this.#internal(head, type, buffer, start, end);
+    if (head?.kind === 'probe' && this.#copies.probed(head, type, buffer, start, end)) return;
     switch (type) {
       case backend.DataRow:
         this.#rows(buffer, start, end);
@@ -171,6 +178,14 @@ export class ResponseSide {
         return this.#parameterStatus(buffer, start, end);
       case backend.CopyInResponse:
         return this.#copyIn(head, buffer, start, end);
+      case backend.CopyOutResponse:
+        this.#copies.begin(executionOf(head), buffer, start, end);
+        return this.#pass(buffer, start, end);
+      case backend.CopyData:
+        return this.#copies.data(executionOf(head), buffer, start, end);
+      case backend.CopyDone:
+        if (executionOf(head)?.copyOut === undefined) throw unexpected('CopyDone', head);
+        return this.#pass(buffer, start, end);
       default:
         throw unexpected(`message type ${JSON.stringify(String.fromCharCode(type))}`, head);
     }
@@ -392,15 +407,5 @@ function withinCaps(execution: Execution, chunk: ChunkTicket): void {
     {
       hint: 'raise limits.rows or limits.bytes in the job, and have it approved again',
     },
-  );
-}
-
-function executionOf(operation: Operation | undefined): Execution | undefined {
-  return operation?.kind === 'query' || operation?.kind === 'execute' ? operation.execution : undefined;
-}
-
-function unexpected(message: string, head: Operation | undefined): Error {
-  return new Error(
-    `the target sent ${message} while ${head === undefined ? 'nothing' : `a ${head.kind}`} was under way`,
   );
 }

@@ -27,6 +27,12 @@ export class ResultPlan {
     this.#options = options;
   }
 
+  /** False when no rule and no detector can change anything on this connection. */
+  get canMask(): boolean {
+    const { masking } = this.#options;
+    return masking.hasColumnRules || masking.detectors.active;
+  }
+
   /** The masker for a description as it stands in a buffer, made once per distinct description. */
   forDescription(buffer: Buffer, start: number, end: number): RowMasker {
     for (const kept of this.#byDescription) {

@@ -12,7 +12,7 @@ import { encodeErrorResponse, encodeReadyForQuery } from '../wire/postgres/backe
 import type { Admission, Admissions } from './admission.ts';
 import type { ChunkTicket, ControlPlane, SessionIdentity } from './control-plane.ts';
 import { Door, type DoorLog, type DoorRecording } from './door.ts';
-import { Pipeline, type Execution, type StatementGrant } from './pipeline.ts';
+import { executionOf, Pipeline, type Execution, type StatementGrant } from './pipeline.ts';
 import { errorFields } from './error-fields.ts';
 import { RequestSide } from './request-side.ts';
 import { ResponseSide } from './response-side.ts';
@@ -155,7 +155,7 @@ export class GateSession {
     this.door.close();
     this.#request.close(reason);
     for (const operation of this.pipeline.pending()) {
-      const execution = 'execution' in operation ? operation.execution : undefined;
+      const execution = executionOf(operation);
       if (execution !== undefined && !execution.done) this.tryOutcome(execution, 'lost', undefined, undefined);
       const chunk = operation.kind === 'internal' ? operation.chunk : execution?.chunk;
       if (chunk !== undefined) this.chunkFailed(chunk, reason);
@@ -219,6 +219,8 @@ export class GateSession {
       bytes: 0,
       maskedCells: 0,
       masker: undefined,
+      probe: undefined,
+      copyOut: undefined,
       chunk,
       rowHash: chunk === undefined ? undefined : createHash('sha256'),
       done: false,

@@ -33,6 +33,7 @@ function facts(more: Partial<StatementFacts> = {}): StatementFacts {
     lineage: { resolved: true, outputs: [], predicates: [] },
     setting: undefined,
     transaction: undefined,
+    copyOut: undefined,
     constantFree: false,
     ...more,
   };

@@ -4,10 +4,11 @@
  * fault of ours in understanding counts as not understood.
  */
 import { rowsAtMost } from './bounds.ts';
+import { copyOutOf } from './copy-out.ts';
 import { effectsOf } from './effects.ts';
 import { lineageOf } from './lineage.ts';
 import { parseStatements, type ParsedStatement } from './parse.ts';
-import type { Catalogue, Lineage, StatementFacts } from './statement.ts';
+import type { Catalogue, CopyOut, Lineage, StatementFacts } from './statement.ts';
 
 const nothing = {
   command: '',
@@ -18,6 +19,7 @@ const nothing = {
   parameters: 0,
   setting: undefined,
   transaction: undefined,
+  copyOut: undefined,
   constantFree: false,
 } as const;
 
@@ -64,6 +66,13 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
   const lineage: Lineage =
     firstUnknown === undefined ? lineageOf(effects.shape, catalogue) : { resolved: false, reason: firstUnknown };
   const unknowns = [...uses.unknowns];
+  let copyOut: CopyOut | undefined;
+  if (effects.class === 'copy-out' && unknowns.length === 0) {
+    const { shape } = effects;
+    const made = copyOutOf(tree, text, shape.kind === 'copy-table' ? shape.relation : undefined);
+    if (typeof made === 'string') unknowns.push(made);
+    else copyOut = made;
+  }
   if (!lineage.resolved) {
     for (const name of uses.callLike) unknowns.push(`${name} may be a function`);
   }
@@ -79,6 +88,7 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     lineage,
     setting: effects.setting,
     transaction: effects.transaction,
+    copyOut,
     constantFree:
       (effects.class === 'read' || effects.class === 'write') &&
       effects.shape.kind === 'query' &&

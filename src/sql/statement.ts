@@ -84,8 +84,26 @@ export interface StatementFacts {
   readonly setting: { readonly name: string; readonly value: string | undefined } | undefined;
   /** For class `transaction`. */
   readonly transaction: 'begin' | 'commit' | 'rollback' | 'savepoint' | 'other' | undefined;
+  /** For class `copy-out`, where nothing is unknown. */
+  readonly copyOut: CopyOut | undefined;
   /** True when another execution with other integer constants after comparison operators has the same facts. */
   readonly constantFree: boolean;
+}
+
+/** COPY … TO STDOUT. */
+export interface CopyOut {
+  readonly format: 'text' | 'csv' | 'binary';
+  /** One ASCII character each; without meaning in binary. */
+  readonly delimiter: string;
+  readonly quote: string;
+  readonly escape: string;
+  readonly nullText: string;
+  /** The first row holds names. */
+  readonly header: boolean;
+  /** A query that returns the columns of the COPY … */
+  readonly query: string;
+  /** … except for these column numbers, which COPY leaves out: generated columns. */
+  readonly leftOut: readonly number[];
 }
 
 export type RelationKind =
