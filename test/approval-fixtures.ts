@@ -1,4 +1,5 @@
 /** People, a job and services that the tests of approvals share. */
+import { after } from 'node:test';
 import type { Duty, Principal } from '../src/identity/principal.ts';
 import type { Json } from '../src/lib/canonical-json.ts';
 import { compilePolicies } from '../src/policy/engine.ts';
@@ -8,7 +9,7 @@ import { GrantService } from '../src/approvals/grants.ts';
 import { RequestService } from '../src/approvals/requests.ts';
 import type { Workflow } from '../src/approvals/workflow.ts';
 import type { AuthorRecord } from '../src/store/database.ts';
-import type { TestStore } from './control-store.ts';
+import { startTestStore, type TestStore } from './control-store.ts';
 
 export const policySet = compilePolicies({ files: [] });
 
@@ -127,3 +128,34 @@ export async function storeJobVersion({ store }: TestStore): Promise<void> {
 export const designer: readonly Duty[] = ['designer'];
 export const approver: readonly Duty[] = ['approver', 'executor'];
 export const everyDuty: readonly Duty[] = ['designer', 'approver', 'executor', 'auditor', 'admin'];
+
+export interface ApprovalBench {
+  readonly database: TestStore;
+  /** Services of a process of its own; they are closed with the file. */
+  readonly start: (more?: Parameters<typeof startServices>[1]) => Services;
+  /** Closes the services that were started so far. */
+  readonly closeServices: () => Promise<void>;
+}
+
+/** A store with a job version in it, for one file of tests. */
+export async function approvalBench(): Promise<ApprovalBench> {
+  const database = await startTestStore({ maxConnections: 30 });
+  await storeJobVersion(database);
+  const started: Services[] = [];
+  const closeServices = async () => {
+    for (const { requests } of started.splice(0)) await requests.close();
+  };
+  after(async () => {
+    await closeServices();
+    await database.stop();
+  });
+  return {
+    database,
+    closeServices,
+    start: (more = {}) => {
+      const services = startServices(database, more);
+      started.push(services);
+      return services;
+    },
+  };
+}

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import {
+  approvalBench,
   approver,
   author,
   designer,
@@ -11,31 +12,16 @@ import {
   jobInput,
   person,
   serviceOf,
-  startServices,
   statementInput,
-  storeJobVersion,
   type Services,
 } from '../../test/approval-fixtures.ts';
-import { startTestStore } from '../../test/control-store.ts';
 import { CountersignError, type ErrorCode } from '../errors.ts';
 import { endGrant, findGrant } from '../store/grants.ts';
 import { closeRequest } from '../store/requests.ts';
 import type { GrantInput } from './digest.ts';
 import { defaultWorkflow } from './workflow.ts';
 
-const database = await startTestStore({ maxConnections: 30 });
-await storeJobVersion(database);
-const started: Services[] = [];
-after(async () => {
-  for (const { requests } of started) await requests.close();
-  await database.stop();
-});
-
-function start(more: Parameters<typeof startServices>[1] = {}): Services {
-  const services = startServices(database, more);
-  started.push(services);
-  return services;
-}
+const { database, start } = await approvalBench();
 
 const [dora, ann, eve] = [person('dora'), person('ann'), person('eve')];
 const executor = ['executor'] as const;

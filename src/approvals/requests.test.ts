@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import {
+  approvalBench,
   approver,
   author,
   designer,
@@ -8,30 +9,15 @@ import {
   jobInput,
   person,
   serviceOf,
-  startServices,
   statementInput,
-  storeJobVersion,
   type Services,
 } from '../../test/approval-fixtures.ts';
-import { startTestStore } from '../../test/control-store.ts';
 import { CountersignError, type ErrorCode } from '../errors.ts';
 import type { Principal } from '../identity/principal.ts';
 import { grantDigest } from './digest.ts';
 import { defaultWorkflow } from './workflow.ts';
 
-const database = await startTestStore({ maxConnections: 30 });
-await storeJobVersion(database);
-const started: Services[] = [];
-after(async () => {
-  for (const { requests } of started) await requests.close();
-  await database.stop();
-});
-
-function start(more: Parameters<typeof startServices>[1] = {}): Services {
-  const services = startServices(database, more);
-  started.push(services);
-  return services;
-}
+const { closeServices, database, start } = await approvalBench();
 
 const [dora, ann, bob, cy] = [person('dora'), person('ann'), person('bob'), person('cy')];
 const two = [{ ...defaultWorkflow, approvals: { count: 2 } }];
@@ -279,7 +265,7 @@ async function untilListening(except: readonly number[] = []): Promise<number> {
 }
 
 async function closeAll(): Promise<void> {
-  for (const { requests } of started.splice(0)) await requests.close();
+  await closeServices();
   while ((await listening()).length > 0);
 }
 
