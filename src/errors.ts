@@ -37,6 +37,7 @@ export const errorTable = {
   feature_refused: { sqlstate: '0A000', httpStatus: 403 },
   prepared_statement_unknown: { sqlstate: '26000', httpStatus: 400 },
   prepared_statement_duplicate: { sqlstate: '42P05', httpStatus: 400 },
+  cursor_unknown: { sqlstate: '34000', httpStatus: 400 },
   portal_unknown: { sqlstate: '34000', httpStatus: 400 },
   // requests, decisions, grants
   request_rejected: { sqlstate: 'ZC001', httpStatus: 403 },

@@ -114,6 +114,7 @@ export async function testReader(
     setting: undefined,
     transaction: undefined,
     copyOut: undefined,
+    cursor: undefined,
     constantFree: false,
     ...options.facts,
   };

@@ -155,7 +155,6 @@ describe('masking', () => {
     "set client_encoding = 'latin1'",
     'set standard_conforming_strings = off',
     'create temp table customers_copy as select * from customers',
-    'declare c cursor for select ssn from customers',
     'prepare p as select ssn from customers',
     'select lo_get(1)',
     'select * from no_such_table',

@@ -118,6 +118,8 @@ export class Admissions {
       return { facts, touchesMasked, results: new ResultPlan(plan) };
     });
     const decided = statements.map((statement) => {
+      const { cursor } = statement.facts;
+      if (cursor?.action === 'fetch' && statements.length > 1 && statement.results.canMask) return fetchAmongOthers;
       if (statement.facts.class === 'copy-out' && statements.length > 1 && statement.results.canMask)
         return copyAmongOthers;
       return this.#decideOne(statement, snapshot);
@@ -178,6 +180,14 @@ const copyAmongOthers = refusal(
   'copy_refused',
   'countersign/copy-out',
   'COPY TO cannot be masked among other statements',
+  'send it as a text of its own',
+);
+
+/** What a FETCH returns is known when the target has answered the DECLARE. */
+const fetchAmongOthers = refusal(
+  'feature_refused',
+  'countersign/cursor',
+  'FETCH cannot be masked among other statements',
   'send it as a text of its own',
 );
 

@@ -183,6 +183,7 @@ export class ExtendedRequests {
       );
     }
     prepared.reserved = false;
+    if (bind.portal !== '') pipeline.cursors.forget(bind.portal);
     const portal: Portal = {
       name: bind.portal,
       prepared,
@@ -206,8 +207,9 @@ export class ExtendedRequests {
     const of = kind === 'S' ? this.#prepared(name) : this.#portal(name);
     if (of === undefined) return;
     if (!this.#session.pipeline.isSettled(of)) return this.#side.retryWhenSettled(buffer, start, end);
-    const localTag = 'prepared' in of ? of.prepared.localTag : of.localTag;
-    if (localTag !== undefined) return this.#side.answer(encodeNoData);
+    const prepared = 'prepared' in of ? of.prepared : of;
+    if (prepared.localTag !== undefined) return this.#side.answer(encodeNoData);
+    if (!this.#resolveFetch(prepared, buffer, start, end)) return;
     of.described = true;
     this.#session.pipeline.push({ kind: 'describe', of, injected: false });
     this.#session.pipeline.batchForwarded = true;
@@ -227,6 +229,10 @@ export class ExtendedRequests {
     const session = this.#session;
     const begins = portal.execution === undefined;
     if (portal.execution === undefined) {
+      if (!this.#resolveFetch(prepared, buffer, start, end)) return;
+      // Each time, another cursor may have the name.
+      const isFetch = prepared.statement?.facts.cursor?.action === 'fetch';
+      if (isFetch) portal.described = prepared.described = false;
       const { grant } = prepared;
       if (prepared.admission?.verdict === 'hold' && grant?.used !== false) {
         throw new CountersignError('grant_used', 'countersign: an execution without a grant got as far as Execute');
@@ -255,6 +261,20 @@ export class ExtendedRequests {
     this.#session.pipeline.batchForwarded = true;
     this.#side.forward(buffer, start, end);
     this.#side.awaitCopy(portal.execution.statements, 'execute');
+  }
+
+  /** A FETCH is masked by what its cursor returns now. Returns false when the message was dealt with. */
+  #resolveFetch(prepared: Prepared, buffer: Buffer, start: number, end: number): boolean {
+    const admitted = prepared.admission?.statements[0];
+    if (admitted?.facts.cursor?.action !== 'fetch') return true;
+    const resolved = this.#side.resolveFetch(admitted, 'extended', buffer, start, end);
+    if (resolved === undefined) return false;
+    if (resolved.results !== prepared.statement?.results) {
+      prepared.statement = resolved;
+      prepared.columns = undefined;
+      prepared.maskers.clear();
+    }
+    return true;
   }
 
   close(buffer: Buffer, start: number, end: number): void {

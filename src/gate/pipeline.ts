@@ -10,6 +10,7 @@ import type { RowMasker } from '../masking/rows.ts';
 import type { ResultColumn } from '../wire/postgres/backend.ts';
 import type { AdmittedStatement, Admission } from './admission.ts';
 import type { ChunkTicket } from './control-plane.ts';
+import { Cursors } from './cursors.ts';
 
 /** The right to execute one held statement once. */
 export interface StatementGrant {
@@ -137,6 +138,7 @@ export function unexpected(message: string, head: Operation | undefined): Error 
 export class Pipeline {
   readonly prepared = new Map<string, Prepared>();
   readonly portals = new Map<string, Portal>();
+  readonly cursors = new Cursors();
   /** 'I' idle, 'T' in a transaction, 'E' in a failed transaction: as of the last ReadyForQuery. */
   transactionStatus: 'I' | 'T' | 'E' = 'I';
   copyIn: CopyIn | undefined;
@@ -181,6 +183,18 @@ export class Pipeline {
     return this.#queue.slice(this.#head);
   }
 
+  /** Whether something that is executed is not answered yet: of the client's present batch, or only of earlier ones. */
+  get unanswered(): 'none' | 'earlier' | 'now' {
+    let batch: 'earlier' | 'now' = 'now';
+    for (let at = this.#queue.length - 1; at >= this.#head; at--) {
+      const kind = this.#queue[at]?.kind;
+      if (kind === 'sync') batch = 'earlier';
+      else if (kind === 'query') return 'earlier';
+      else if (kind === 'execute') return batch;
+    }
+    return 'none';
+  }
+
   /** The server skips everything up to the next Sync after an error; so do we. A statement whose Parse fell is gone. */
   dropUntilSync(onDropped: (operation: Operation) => void): void {
     for (let operation = this.head; operation !== undefined; operation = this.head) {
@@ -206,6 +220,7 @@ export class Pipeline {
     const name = /^\s*deallocate\s+(?:prepare\s+)?(?!all\b)(?:"((?:[^"]|"")+)"|([\w$]+))\s*$/i.exec(text);
     if (name !== null) this.prepared.delete(name[1]?.replaceAll('""', '"') ?? name[2]?.toLowerCase() ?? '');
     else if (/^\s*(deallocate|discard)\b/i.test(text)) this.prepared.clear();
+    if (/^\s*discard\b/i.test(text)) this.cursors.clear();
   }
 
   /** Nothing is under way and no transaction is open: an answer of our own cannot change what the server does. */

@@ -179,18 +179,40 @@ export class RequestSide {
 
   /** Waits until the server has answered the earlier batch that makes this name, then takes the message again. */
   retryWhenSettled(buffer: Buffer, start: number, end: number): void {
-    const frame = Buffer.from(buffer.subarray(start, end));
     const { pipeline } = this.#session;
     const { batch } = pipeline;
-    this.suspend(
-      new Promise((resolve) => {
-        this.#session.whenAnswered(
-          () => pipeline.answeredBatch >= batch - 1,
-          () => resolve(() => this.#frame(frame[0] ?? 0, frame, 0, frame.length)),
-        );
-      }),
-    );
+    this.#retryWhen(() => pipeline.answeredBatch >= batch - 1, buffer, start, end);
+  }
+
+  #retryWhen(condition: () => boolean, buffer: Buffer, start: number, end: number): void {
+    const frame = Buffer.from(buffer.subarray(start, end));
+    this.suspend(this.#settled(condition).then(() => () => this.#frame(frame[0] ?? 0, frame, 0, frame.length)));
     this.#send();
+  }
+
+  /**
+   * A FETCH as it will be masked; undefined when its message was dealt with: taken again once everything before it is
+   * answered, or refused. Any other statement as it is.
+   */
+  resolveFetch(
+    statement: AdmittedStatement,
+    protocol: 'query' | 'extended',
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): AdmittedStatement | undefined {
+    if (statement.facts.cursor?.action !== 'fetch' || !statement.results.canMask) return statement;
+    const { pipeline, maskingDigest } = this.#session;
+    const { unanswered } = pipeline;
+    if (unanswered === 'earlier') {
+      this.#retryWhen(() => pipeline.unanswered === 'none', buffer, start, end);
+      return undefined;
+    }
+    const resolved = unanswered === 'now' ? fetchInOpenBatch() : pipeline.cursors.resolve(statement, maskingDigest);
+    if (!(resolved instanceof CountersignError)) return resolved;
+    this.#session.denied(statement.facts.text, undefined, resolved);
+    this.refuse(resolved, protocol);
+    return undefined;
   }
 
   // ---- the simple protocol ----
@@ -224,9 +246,16 @@ export class RequestSide {
     start: number,
     end: number,
   ): void {
-    if (grant !== undefined) grant.used = true;
     const session = this.#session;
-    const execution = session.newExecution(admission.statements, undefined);
+    let { statements } = admission;
+    const [only] = statements;
+    if (only !== undefined && statements.length === 1) {
+      const resolved = this.resolveFetch(only, 'query', buffer, start, end);
+      if (resolved === undefined) return;
+      if (resolved !== only) statements = [resolved];
+    }
+    if (grant !== undefined) grant.used = true;
+    const execution = session.newExecution(statements, undefined);
     const recordable = session.recordable(text);
     session.options.recording.request({ kind: 'query', text: recordable });
     session.intent(execution, recordable, admission, grant);
@@ -303,4 +332,14 @@ export class RequestSide {
     const spent = `${reservation.used} of ${reservation.limit} sample rows of the last hour are used`;
     return { ...admission.beyondBudget, reason: `${admission.beyondBudget.reason} (${spent})` };
   }
+}
+
+function fetchInOpenBatch(): CountersignError {
+  return new CountersignError(
+    'feature_refused',
+    'countersign: FETCH cannot be masked in the batch of another statement',
+    {
+      hint: 'send Sync, and FETCH when that was answered',
+    },
+  );
 }

@@ -269,6 +269,7 @@ export class ResponseSide {
       const statement = execution.statements[execution.index];
       if (statement?.facts.class === 'ddl') this.#session.options.admissions.connection.expire();
       if (statement?.facts.class === 'session') this.#session.pipeline.forget(statement.facts.text);
+      if (statement !== undefined) pipeline.cursors.completed(statement, this.#session.maskingDigest);
       execution.index++;
       execution.masker = head?.kind === 'execute' ? execution.masker : undefined;
       if (head?.kind === 'execute') {

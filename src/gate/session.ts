@@ -99,6 +99,11 @@ export class GateSession {
     return this.#ended;
   }
 
+  /** Of the rules that are in force now. */
+  get maskingDigest(): string {
+    return this.options.admissions.connection.masking.digest;
+  }
+
   get totals(): SessionTotals {
     return { statements: this.#statements, rows: this.#rows, maskedCells: this.#maskedCells };
   }

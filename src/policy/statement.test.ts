@@ -34,6 +34,7 @@ function facts(more: Partial<StatementFacts> = {}): StatementFacts {
     setting: undefined,
     transaction: undefined,
     copyOut: undefined,
+    cursor: undefined,
     constantFree: false,
     ...more,
   };

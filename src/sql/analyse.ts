@@ -8,6 +8,7 @@ import { copyOutOf } from './copy-out.ts';
 import { effectsOf } from './effects.ts';
 import { lineageOf } from './lineage.ts';
 import { parseStatements, type ParsedStatement } from './parse.ts';
+import { bodyIf } from './tree.ts';
 import type { Catalogue, CopyOut, Lineage, StatementFacts } from './statement.ts';
 
 const nothing = {
@@ -19,6 +20,7 @@ const nothing = {
   parameters: 0,
   setting: undefined,
   transaction: undefined,
+  cursor: undefined,
   copyOut: undefined,
   constantFree: false,
 } as const;
@@ -88,6 +90,7 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     lineage,
     setting: effects.setting,
     transaction: effects.transaction,
+    cursor: effects.cursor,
     copyOut,
     constantFree:
       (effects.class === 'read' || effects.class === 'write') &&
@@ -101,7 +104,7 @@ function rowsOf(statementClass: StatementFacts['class'], tree: ParsedStatement['
   switch (statementClass) {
     case 'read':
     case 'write':
-      return 'TruncateStmt' in tree ? 0 : rowsAtMost(tree);
+      return 'TruncateStmt' in tree ? 0 : rowsAtMost(bodyIf(tree, 'DeclareCursorStmt')?.query ?? tree);
     case 'ddl':
     case 'copy-in':
     case 'transaction':

@@ -12,6 +12,7 @@ export interface Effects {
   readonly command: string;
   readonly setting: StatementFacts['setting'];
   readonly transaction: StatementFacts['transaction'];
+  readonly cursor: StatementFacts['cursor'];
   readonly uses: Uses;
   /** What lineage has to follow. */
   readonly shape: Shape;
@@ -29,7 +30,7 @@ export type Shape =
 
 const noRows: Shape = { kind: 'columns', names: [] };
 
-const rest = { setting: undefined, transaction: undefined, uses: noUses, shape: noRows };
+const rest = { setting: undefined, transaction: undefined, cursor: undefined, uses: noUses, shape: noRows };
 
 function unknown(command: string, reason: string, uses: Uses = noUses): Effects {
   const unknowns = [...uses.unknowns, reason];
@@ -56,6 +57,8 @@ const handledKinds = kindSet(
   'DiscardStmt',
   'ListenStmt',
   'UnlistenStmt',
+  'DeclareCursorStmt',
+  'FetchStmt',
   'ClosePortalStmt',
 );
 
@@ -95,8 +98,19 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
       return { ...rest, class: 'session', command: 'LISTEN' };
     case 'UnlistenStmt':
       return { ...rest, class: 'session', command: 'UNLISTEN' };
-    case 'ClosePortalStmt':
-      return { ...rest, class: 'session', command: 'CLOSE CURSOR' };
+    case 'DeclareCursorStmt':
+      return declareCursor(statement.body.portalname ?? '', statement.body.query, catalogue);
+    case 'FetchStmt': {
+      const { ismove, portalname: name = '' } = statement.body;
+      const command = ismove === true ? 'MOVE' : 'FETCH';
+      // What it returns is the cursor's business, which the text does not tell.
+      return { ...rest, class: 'session', command, cursor: { action: 'fetch', name } };
+    }
+    case 'ClosePortalStmt': {
+      const name = statement.body.portalname;
+      const cursor = name === undefined ? ({ action: 'close-all' } as const) : ({ action: 'close', name } as const);
+      return { ...rest, class: 'session', command: 'CLOSE CURSOR', cursor };
+    }
     case 'other':
     default:
       return definition(
@@ -174,6 +188,18 @@ function copy(body: Tree, catalogue: Catalogue): Effects {
     return unknown(command, 'COPY of a statement that is no plain SELECT', uses);
   }
   return { ...rest, class: 'copy-out', command, uses, shape: { kind: 'query', query: inner } };
+}
+
+/** It returns no rows itself, but opens all rows of its query to FETCH: so it counts as the query. */
+function declareCursor(name: string, inner: Node | undefined, catalogue: Catalogue): Effects {
+  const command = 'DECLARE CURSOR';
+  const uses = collectUses(inner, catalogue, session);
+  if (inner === undefined || bodyIf(inner, 'SelectStmt') === undefined || uses.modifies || uses.locks) {
+    return unknown(command, 'a cursor of a statement that is no plain SELECT', uses);
+  }
+  if (uses.into !== undefined) return unknown(command, 'a cursor of SELECT INTO', uses);
+  const cursor = { action: 'declare', name } as const;
+  return { ...rest, class: 'read', command, cursor, uses, shape: { kind: 'query', query: inner } };
 }
 
 function createTableAs(body: Tree, catalogue: Catalogue): Effects {

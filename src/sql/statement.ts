@@ -84,11 +84,17 @@ export interface StatementFacts {
   readonly setting: { readonly name: string; readonly value: string | undefined } | undefined;
   /** For class `transaction`. */
   readonly transaction: 'begin' | 'commit' | 'rollback' | 'savepoint' | 'other' | undefined;
+  /** For DECLARE, FETCH and MOVE, CLOSE. */
+  readonly cursor: CursorUse | undefined;
   /** For class `copy-out`, where nothing is unknown. */
   readonly copyOut: CopyOut | undefined;
   /** True when another execution with other integer constants after comparison operators has the same facts. */
   readonly constantFree: boolean;
 }
+
+export type CursorUse =
+  | { readonly action: 'declare' | 'fetch' | 'close'; readonly name: string }
+  | { readonly action: 'close-all' };
 
 /** COPY … TO STDOUT. */
 export interface CopyOut {
