@@ -64,9 +64,6 @@ function factsOf(statement: ParsedStatement, catalogue: Catalogue): StatementFac
 function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): StatementFacts {
   const effects = effectsOf(tree, catalogue);
   const { uses } = effects;
-  const [firstUnknown] = uses.unknowns;
-  const lineage: Lineage =
-    firstUnknown === undefined ? lineageOf(effects.shape, catalogue) : { resolved: false, reason: firstUnknown };
   const unknowns = [...uses.unknowns];
   let copyOut: CopyOut | undefined;
   if (effects.class === 'copy-out' && unknowns.length === 0) {
@@ -75,6 +72,9 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     if (typeof made === 'string') unknowns.push(made);
     else copyOut = made;
   }
+  const [firstUnknown] = unknowns;
+  const lineage: Lineage =
+    firstUnknown === undefined ? lineageOf(effects.shape, catalogue) : { resolved: false, reason: firstUnknown };
   if (!lineage.resolved) {
     for (const name of uses.callLike) unknowns.push(`${name} may be a function`);
   }
