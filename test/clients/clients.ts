@@ -1,0 +1,65 @@
+/** The clients: how each is provided, what it runs, what it cannot do, and what is known to fail. Most used first. */
+import path from 'node:path';
+import { cargoProgram, debianPackages, goProgram, jar, pythonPackages, tool } from './packages.ts';
+import type { Expectations } from './verdicts.ts';
+
+export interface Client extends Expectations {
+  readonly name: string;
+  /** Installs what it needs. @throws Missing */
+  provide(): Promise<Start>;
+}
+
+export interface Start {
+  readonly command: readonly [string, ...string[]];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+const here = import.meta.dirname;
+const file = (...parts: readonly string[]): string => path.join(here, ...parts);
+const psqlOdbc = '/usr/lib/x86_64-linux-gnu/odbc/psqlodbcw.so';
+
+const node = async (script: string): Promise<Start> => {
+  await Promise.resolve();
+  return { command: [process.execPath, '--disable-warning=ExperimentalWarning', file(script)] };
+};
+
+const python = async (script: string, ...packages: readonly string[]): Promise<Start> => ({
+  command: [tool('python3'), file(script)],
+  environment: {
+    PYTHONPATH: [file('python'), ...(packages.length === 0 ? [] : [await pythonPackages(...packages)])].join(':'),
+    PYTHONDONTWRITEBYTECODE: '1',
+  },
+});
+
+const psycopg = ['psycopg[binary]==3.3.9', 'typing_extensions==4.16.0'] as const;
+
+export const clients: readonly Client[] = [
+  {
+    name: 'psql',
+    own: [],
+    provide: async () => {
+      tool('psql');
+      return node('psql/run.ts');
+    },
+  },
+  { name: 'node-postgres', own: ['cursor'], provide: () => node('node-postgres/run.ts') },
+  { name: 'postgres.js', own: ['approved, simple protocol', 'transaction', 'cursor'], provide: () => node('postgres-js/run.ts') },
+  { name: 'psycopg', own: ['types, binary', 'copy-out, binary', 'copy-in', 'cursor', 'transaction', 'pipeline', 'stream', 'executemany'], provide: () => python('psycopg/run.py', ...psycopg) },
+  { name: 'asyncpg', own: ['approved, no parameters', 'copy-in', 'cursor', 'pool'], provide: () => python('asyncpg/run.py', 'asyncpg==0.32.0') },
+  {
+    name: 'pgjdbc',
+    provide: async () => ({
+      command: [tool('java'), '-cp', await jar('org.postgresql:postgresql:42.7.13'), file('pgjdbc/Run.java')],
+    }),
+  },
+  { name: 'pgx', provide: async () => ({ command: [await goProgram(file('pgx'))] }) },
+  { name: 'tokio-postgres', provide: async () => ({ command: [await cargoProgram(file('tokio-postgres'))] }) },
+  {
+    name: 'psqlODBC',
+    provide: async () => {
+      const start = await python('psqlodbc/run.py', 'pyodbc==5.5.0');
+      const driver = await debianPackages(psqlOdbc, 'odbc-postgresql', 'unixodbc');
+      return { ...start, environment: { ...start.environment, CLIENT_ODBC_DRIVER: driver } };
+    },
+  },
+];
