@@ -44,16 +44,60 @@ export const clients: readonly Client[] = [
   },
   { name: 'node-postgres', own: ['cursor'], provide: () => node('node-postgres/run.ts') },
   { name: 'postgres.js', own: ['approved, simple protocol', 'transaction', 'cursor'], provide: () => node('postgres-js/run.ts') },
-  { name: 'psycopg', own: ['types, binary', 'copy-out, binary', 'copy-in', 'cursor', 'transaction', 'pipeline', 'stream', 'executemany'], provide: () => python('psycopg/run.py', ...psycopg) },
-  { name: 'asyncpg', own: ['approved, no parameters', 'copy-in', 'cursor', 'pool'], provide: () => python('asyncpg/run.py', 'asyncpg==0.32.0') },
+  { name: 'psycopg', own: ['types, binary', 'approved, never prepared', 'copy-out, binary', 'copy-in', 'cursor', 'transaction', 'pipeline', 'stream', 'executemany'], provide: () => python('psycopg/run.py', ...psycopg) },
+  { name: 'asyncpg', own: ['types, no arrays', 'introspection', 'approved, no parameters', 'copy-in', 'cursor', 'pool'], provide: () => python('asyncpg/run.py', 'asyncpg==0.32.0') },
+  {
+    name: 'pandas',
+    own: [
+      'approved, chunksize',
+      'chunksize',
+      'chunksize, stream_results',
+      'read_sql_table',
+      'to_sql',
+      'inspector',
+    ],
+    without: ['copy-out'],
+    provide: () => python('pandas/run.py', ...psycopg, 'SQLAlchemy==2.1.9', 'pandas==3.1.1', 'numpy==2.4.6'),
+  },
   {
     name: 'pgjdbc',
+    own: [
+      'approved, prepared',
+      'copy-in',
+      'fetchSize',
+      'metadata',
+      'batch',
+      ...[
+        'prepareThreshold=-1',
+        'prepareThreshold=1',
+        'prepareThreshold=0',
+        'preferQueryMode=simple',
+        'preferQueryMode=extendedForPrepared',
+        'preferQueryMode=extendedCacheEverything',
+      ].flatMap((mode) => [`${mode}, types`, `${mode}, approved`, `${mode}, fetchSize`]),
+    ],
     provide: async () => ({
       command: [tool('java'), '-cp', await jar('org.postgresql:postgresql:42.7.13'), file('pgjdbc/Run.java')],
     }),
   },
-  { name: 'pgx', provide: async () => ({ command: [await goProgram(file('pgx'))] }) },
+  {
+    name: 'pgx',
+    own: [
+      'copy-out, binary',
+      'copy-in',
+      'batch',
+      'transaction',
+      ...['cache describe', 'describe exec', 'exec', 'simple'].flatMap((mode) => [`${mode}, types`, `${mode}, approved`]),
+    ],
+    provide: async () => ({ command: [await goProgram(file('pgx'))] }),
+  },
   { name: 'tokio-postgres', provide: async () => ({ command: [await cargoProgram(file('tokio-postgres'))] }) },
+  {
+    name: 'ConnectorX',
+    own: ['partitions'],
+    without: ['types', 'errors', 'prepared', 'cancel', 'cancel-held', 'approved', 'rejected'],
+    provide: () => python('connectorx/run.py', 'connectorx==0.4.6', 'pandas==3.1.1', 'numpy==2.4.6'),
+  },
   {
     name: 'psqlODBC',
     provide: async () => {

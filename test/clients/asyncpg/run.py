@@ -5,6 +5,7 @@ import json
 import ssl
 
 import asyncpg
+import asyncpg.introspection
 from checks import CA, DATABASE, GATEWAY_PORT, HELD, HOST, MASKED, PORT, REJECT, SLOW, check, kinds, login, texts
 
 PAGE = "select id, ssn, email from customers where id > {} order by id limit 100"
@@ -56,6 +57,14 @@ async def main():
     with check("types") as line:
         row = dict(await reader.fetchrow("select * from kinds where id = $1", 1))
         line["values"] = kinds({**row, "doc": json.loads(row["doc"])})
+    with check("types, no arrays") as line:
+        text = "select id, big, exact, flag, at, words, nothing, doc, tag, raw, ssn from kinds where id = $1"
+        row = {**await reader.fetchrow(text, 1), "numbers": None, "names": None}
+        line["detail"] = str(kinds({**row, "doc": json.loads(row["doc"])}))
+    with check("introspection") as line:
+        # What the driver asks about types that it does not know.
+        found = await reader.fetch(asyncpg.introspection.INTRO_LOOKUP_TYPES, [1007, 1009])
+        line["ok"] = len(found) >= 2
     with check("errors") as line:
         line["sqlstates"] = [
             await sqlstate(reader.fetch(text))
