@@ -36,4 +36,12 @@ export async function check(name: string, work: () => Promise<Omit<Line, 'check'
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+export type Row = Record<string, unknown>;
+
+/** Rows as the runner wants them. */
+export function texts(rows: readonly Row[]): (string | null)[][] {
+  const text = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
+  return rows.map((row) => Object.values(row).map((value) => (value === null ? null : text(value))));
+}
+
 export const slow = 'select count(*) from plain a, plain b, plain c, plain d, plain e, plain f';

@@ -25,22 +25,27 @@ const budgetMs = 320_000;
 async function main(names: readonly string[]): Promise<number> {
   assertRuntime();
   const unknown = names.filter((name) => !clients.some((client) => client.name === name));
-  if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(', ')}; known: ${clients.map(({ name }) => name).join(', ')}`);
+  if (unknown.length > 0)
+    throw new Error(`unknown: ${unknown.join(', ')}; known: ${clients.map(({ name }) => name).join(', ')}`);
   const chosen = clients.filter(({ name }) => names.length === 0 || names.includes(name));
   const startedMs = performance.now();
   await mkdir(cacheDirectory, { recursive: true, mode: 0o700 });
   const stage = await startStage();
   const results: ClientResult[] = [];
   try {
-    // One installs while the one before it runs.
-    let next = start(chosen[0]);
-    for (const [index, client] of chosen.entries()) {
-      const provided = await next;
-      next = start(chosen[index + 1]);
-      const late = performance.now() - startedMs > budgetMs;
-      const result: ClientResult =
-        late || provided instanceof Missing
-          ? { client, skipped: late ? 'no time is left' : String((provided as Missing).message), verdicts: [], seconds: 0 }
+    // They install one after another, while those that are ready run.
+    let last: Promise<unknown> = Promise.resolve();
+    const provisions = chosen.map((client) => {
+      const provision = last.then(() => provide(client));
+      last = provision.catch(() => undefined);
+      return { client, provision };
+    });
+    for (const { client, provision } of provisions) {
+      const provided = await provision;
+      const isLate = performance.now() - startedMs > budgetMs;
+      const result =
+        provided instanceof Error || isLate
+          ? notRun(client, isLate ? new Missing('no time is left') : (provided as Error))
           : await runClient(stage, client, provided);
       results.push(result);
       process.stdout.write(`${client.name}: ${result.skipped ?? `${result.seconds} s`}\n`);
@@ -51,14 +56,20 @@ async function main(names: readonly string[]): Promise<number> {
   return printReport(results, Math.round((performance.now() - startedMs) / 1000)) ? 0 : 1;
 }
 
-const start = async (client: Client | undefined): Promise<Start | Missing> => {
+async function provide(client: Client): Promise<Start | Error> {
   try {
-    return client === undefined ? new Missing('there is none') : await client.provide();
+    return await client.provide();
   } catch (error) {
-    if (error instanceof Missing) return error;
-    throw error;
+    return error instanceof Error ? error : new Error(String(error));
   }
-};
+}
+
+/** Skipped where something is missing on this machine; anything else is a fault of ours. */
+function notRun(client: Client, why: Error): ClientResult {
+  if (why instanceof Missing) return { client, skipped: why.message, verdicts: [], seconds: 0 };
+  const verdict = { check: 'provide', outcome: 'failed', reason: String(why) } as const;
+  return { client, skipped: undefined, verdicts: [verdict], seconds: 0 };
+}
 
 async function runClient(stage: Stage, client: Client, { command, environment }: Start): Promise<ClientResult> {
   const startedMs = performance.now();

@@ -103,7 +103,9 @@ function maskedRows({ rows = [] }: Line, count: number) {
   const ids = rows.map(([id]) => id);
   const expected = Array.from({ length: count }, (_, index) => String(index + 1));
   if (!isDeepStrictEqual(ids, expected)) return `the ids are ${ids.join(',')}`;
-  const odd = rows.find(([, ssn, email]) => ssn == null || /\d/.test(ssn) || !/^\W*@secret\.example$/.test(email ?? ''));
+  const odd = rows.find(
+    ([, ssn, email]) => ssn == null || /\d/.test(ssn) || !/^\W*@secret\.example$/.test(email ?? ''),
+  );
   return odd === undefined ? undefined : `not as masked: ${JSON.stringify(odd)}`;
 }
 
@@ -124,5 +126,7 @@ function sameValues(values: Readonly<Record<string, unknown>>, expected: Readonl
 }
 
 function wrong(what: string, found: unknown, expected: unknown) {
-  return isDeepStrictEqual(found, expected) ? undefined : `${what}: ${JSON.stringify(found)}, expected ${JSON.stringify(expected)}`;
+  return isDeepStrictEqual(found, expected)
+    ? undefined
+    : `${what}: ${JSON.stringify(found)}, expected ${JSON.stringify(expected)}`;
 }

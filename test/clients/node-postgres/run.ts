@@ -2,10 +2,20 @@
 import type { EventEmitter } from 'node:events';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
-import { ca, check, database, gatewayPort, host, login, port, sleep, slow } from '../client-environment.ts';
+import {
+  ca,
+  check,
+  database,
+  gatewayPort,
+  host,
+  login,
+  port,
+  sleep,
+  slow,
+  texts,
+  type Row,
+} from '../client-environment.ts';
 import { leaveWaiting, pleaseReject } from '../protocol.ts';
-
-type Row = Record<string, unknown>;
 
 async function connect(who: 'READER' | 'DESIGNER', to = port): Promise<pg.Client> {
   const client = new pg.Client({ host, port: to, database, ...login(who), ssl: { ca } });
@@ -52,9 +62,6 @@ async function page(client: pg.Client, comment: string): Promise<number> {
     [last, total] = [end.id, total + rows.length];
   }
 }
-
-const texts = (rows: readonly Row[]): (string | null)[][] =>
-  rows.map((row) => Object.values(row).map((value) => (typeof value === 'object' ? JSON.stringify(value) : String(value))));
 
 await check('connect', async () => {
   const client = await connect('READER', gatewayPort);

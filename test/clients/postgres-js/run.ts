@@ -1,9 +1,19 @@
 /** postgres.js: describes every statement before it binds, and keeps it prepared. */
 import postgres from 'postgres';
-import { ca, check, database, gatewayPort, host, login, port, sleep, slow } from '../client-environment.ts';
+import {
+  ca,
+  check,
+  database,
+  gatewayPort,
+  host,
+  login,
+  port,
+  sleep,
+  slow,
+  texts,
+  type Row,
+} from '../client-environment.ts';
 import { leaveWaiting, pleaseReject } from '../protocol.ts';
-
-type Row = Record<string, unknown>;
 
 function connect(who: 'READER' | 'DESIGNER', to = port): postgres.Sql {
   return postgres({ host, port: to, database, ...login(who), ssl: { ca }, max: 1, onnotice: () => undefined });
@@ -35,9 +45,6 @@ async function page(next: (last: string) => PromiseLike<readonly Row[]>): Promis
     [last, total] = [String(rows.at(-1)?.['id']), total + rows.length];
   }
 }
-
-const texts = (rows: readonly Row[]): (string | null)[][] =>
-  rows.map((row) => Object.values(row).map((value) => (typeof value === 'object' ? JSON.stringify(value) : String(value))));
 
 await check('connect', async () => {
   const sql = connect('READER', gatewayPort);
@@ -84,7 +91,9 @@ await check('approved, simple protocol', async () => {
   return { ok: total === 300, detail: `${total} rows` };
 });
 await check('rejected', async () => {
-  const state = await sqlstate(designer.unsafe(`select id, ssn, email from customers where id > 0 order by id limit 100 ${pleaseReject}`));
+  const state = await sqlstate(
+    designer.unsafe(`select id, ssn, email from customers where id > 0 order by id limit 100 ${pleaseReject}`),
+  );
   await designer`select 1`;
   return { sqlstate: state };
 });
@@ -94,7 +103,7 @@ await check('copy-out', async () => {
     for await (const chunk of await reader`copy customers to stdout`.readable()) data += String(chunk);
     return { data };
   } catch (error) {
-    return { sqlstate: await sqlstate(Promise.reject(error as Error)) };
+    return { sqlstate: await sqlstate(Promise.reject(error)) };
   }
 });
 await check('transaction', async () => {
