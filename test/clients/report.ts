@@ -40,7 +40,7 @@ export function printReport(results: readonly ClientResult[], seconds: number): 
   const all = results.flatMap(({ client, verdicts }) => verdicts.map((verdict) => ({ name: client.name, ...verdict })));
   const list = (outcome: Verdict['outcome'], title: string): number => {
     const some = all.filter((one) => one.outcome === outcome);
-    for (const { name, check, reason } of some) print(`*** ${title}: ${name}, ${check}: ${reason}`);
+    for (const { name, check, reason } of some) print(`*** ${title}: ${name}, ${check}: ${short(reason)}`);
     return some.length;
   };
   const known = list('known', 'KNOWN TO FAIL');
@@ -53,4 +53,9 @@ export function printReport(results: readonly ClientResult[], seconds: number): 
       `${results.length - skipped.length} clients ran, ${skipped.length} skipped (${seconds} s)`,
   );
   return failed === 0 && passed > 0;
+}
+
+function short(reason: string): string {
+  const line = reason.replaceAll(/\s+/g, ' ');
+  return line.length > 320 ? `${line.slice(0, 320)} …` : line;
 }
