@@ -95,6 +95,12 @@ export const clients: readonly Client[] = [
     provide: () => python('psycopg/run.py', ...psycopg),
   },
   {
+    name: 'psycopg2',
+    without: ['prepared'],
+    own: ['cursor', 'execute_values', 'session'],
+    provide: () => python('psycopg2/run.py', 'psycopg2-binary==2.9.13'),
+  },
+  {
     name: 'asyncpg',
     known: {
       ...prepares('approved'),
@@ -158,6 +164,12 @@ export const clients: readonly Client[] = [
     own: ['partitions'],
     without: ['types', 'errors', 'prepared', 'cancel', 'cancel-held', 'approved', 'rejected'],
     provide: () => python('connectorx/run.py', 'connectorx==0.4.6', 'pandas==3.1.1', 'numpy==2.4.6'),
+  },
+  {
+    name: 'DuckDB',
+    own: ['attach', 'postgres_query'],
+    without: ['types', 'errors', 'prepared', 'cancel', 'cancel-held', 'approved', 'rejected'],
+    provide: () => python('duckdb/run.py', 'duckdb==1.4.4', 'duckdb-ext==0.1.2', 'duckdb-ext-postgres==1.4.4.20260205'),
   },
   {
     name: 'psqlODBC',

@@ -19,7 +19,7 @@ import { startStage, type Stage } from './stage.ts';
 import { judge } from './verdicts.ts';
 
 const programTimeoutMs = 75_000;
-/** After this no further client is started. */
+/** After this no further client is started: everything ends within seven minutes. */
 const budgetMs = 320_000;
 
 async function main(names: readonly string[]): Promise<number> {
@@ -90,4 +90,5 @@ async function runClient(stage: Stage, client: Client, { command, environment }:
   return { client, verdicts, skipped: undefined, seconds: Math.round((performance.now() - startedMs) / 1000) };
 }
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 process.exitCode = await main(process.argv.slice(2));

@@ -14,10 +14,14 @@ export class Missing extends Error {}
 
 export const cacheDirectory = path.join(tmpdir(), 'countersign-clients');
 const installTimeoutMs = 150_000;
+/** Since the start of this process. Without a network every installation hangs; together they must leave time for the rest. */
+const installUntilMs = 280_000;
 
 async function install(command: readonly [string, ...string[]], cwd: string = tmpdir()): Promise<void> {
+  const leftMs = installUntilMs - performance.now();
+  if (leftMs <= 0) throw new Missing(`no time is left for ${command[0]}`);
   const { exitCode, failure, stdout, stderr } = await runProgram(command, {
-    timeoutMs: installTimeoutMs,
+    timeoutMs: Math.min(installTimeoutMs, leftMs),
     cwd,
     environment: { DEBIAN_FRONTEND: 'noninteractive', GOTOOLCHAIN: 'local' },
   });

@@ -17,6 +17,12 @@ export interface ProgramOptions {
 
 const maxOutputBytes = 8 * 1024 * 1024;
 
+/** Ends the group of each program that still runs; called when this process ends, for whatever reason it can see. */
+const running = new Set<() => void>();
+process.on('exit', () => {
+  for (const end of running) end();
+});
+
 export async function runProgram(
   [program, ...parameters]: readonly [string, ...string[]],
   { timeoutMs, cwd, environment }: ProgramOptions,
@@ -47,6 +53,8 @@ export async function runProgram(
   };
   collect('stdout');
   collect('stderr');
+  const abandon = (): void => endGroup('the runner ended');
+  running.add(abandon);
   const timer = setTimeout(() => endGroup(`not done after ${Math.round(timeoutMs / 1000)} s`), timeoutMs);
   const exitCode = await new Promise<number | undefined>((resolve) => {
     child.once('error', (error) => {
@@ -56,6 +64,7 @@ export async function runProgram(
     child.once('close', (code) => resolve(failure === undefined ? (code ?? undefined) : undefined));
   });
   clearTimeout(timer);
+  running.delete(abandon);
   return { ...output, exitCode, failure };
 }
 
