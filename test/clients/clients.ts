@@ -17,7 +17,7 @@ export interface Start {
 
 const here = import.meta.dirname;
 const file = (...parts: readonly string[]): string => path.join(here, ...parts);
-const psqlOdbc = '/usr/lib/x86_64-linux-gnu/odbc/psqlodbcw.so';
+const psqlOdbc = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/odbc/psqlodbcw.so`;
 
 const node = async (script: string): Promise<Start> => {
   await Promise.resolve();
