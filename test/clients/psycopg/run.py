@@ -47,7 +47,7 @@ with check("errors") as line:
         for text in ("select 1 / (id - id) from plain", "select id from customers order by ssn", "selec 1")
     ]
 with check("prepared") as line:
-    # The driver prepares at the fifth execution.
+    # The driver prepares from the sixth execution on.
     query = "select id, ssn, email from customers where id = %s"
     line["rows"] = texts(reader.execute(query, [number]).fetchone() for number in range(1, 13))
 with check("cancel") as line:
@@ -55,7 +55,7 @@ with check("cancel") as line:
 with check("cancel-held") as line:
     line["sqlstate"] = cancelled(designer, HELD)
 with check("approved") as line:
-    # The fifth execution and later are prepared: two loops of four pages.
+    # From the sixth execution on it is prepared: two loops of four pages.
     totals = [page(lambda last: designer.execute(PAGE, [last]).fetchall()) for _ in range(2)]
     line["total"] = totals[0] if totals[0] == totals[1] else totals
 with check("approved, never prepared") as line:
