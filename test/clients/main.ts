@@ -31,6 +31,9 @@ async function main(names: readonly string[]): Promise<number> {
   const startedMs = performance.now();
   await mkdir(cacheDirectory, { recursive: true, mode: 0o700 });
   const stage = await startStage();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void stage.close().finally(() => process.exit(1)));
+  }
   const results: ClientResult[] = [];
   try {
     // They install one after another, while those that are ready run.
@@ -90,5 +93,4 @@ async function runClient(stage: Stage, client: Client, { command, environment }:
   return { client, verdicts, skipped: undefined, seconds: Math.round((performance.now() - startedMs) / 1000) };
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 process.exitCode = await main(process.argv.slice(2));
