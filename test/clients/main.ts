@@ -19,8 +19,8 @@ import { startStage, type Stage } from './stage.ts';
 import { judge } from './verdicts.ts';
 
 const programTimeoutMs = 75_000;
-/** After this no further client is started: everything ends within seven minutes. */
-const budgetMs = 320_000;
+/** After this no further client is started: everything ends within six minutes. */
+const budgetMs = 260_000;
 
 async function main(names: readonly string[]): Promise<number> {
   assertRuntime();

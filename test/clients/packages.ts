@@ -15,7 +15,7 @@ export class Missing extends Error {}
 export const cacheDirectory = path.join(tmpdir(), 'countersign-clients');
 const installTimeoutMs = 150_000;
 /** Since the start of this process. Without a network every installation hangs; together they must leave time for the rest. */
-const installUntilMs = 280_000;
+const installUntilMs = 220_000;
 
 async function install(command: readonly [string, ...string[]], cwd: string = tmpdir()): Promise<void> {
   const leftMs = installUntilMs - performance.now();
