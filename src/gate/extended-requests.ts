@@ -35,6 +35,8 @@ export class ExtendedRequests {
   #heldBatch: HeldBatch | undefined;
   /** For the Parse that comes next out of a batch that was held. */
   #grant: StatementGrant | undefined;
+  /** The text of a held statement that is only prepared: its Parse comes next, and passes. */
+  #toPrepare: string | undefined;
 
   constructor(session: GateSession, side: RequestSide) {
     this.#session = session;
@@ -75,6 +77,8 @@ export class ExtendedRequests {
     }
     if (this.#side.run !== undefined) return this.#side.run.parse(name, text);
     const granted = this.#grant?.text === text ? this.#grant : undefined;
+    const onlyPrepares = this.#toPrepare === text;
+    this.#toPrepare = undefined;
     const admission = options.admissions.cached(text);
     if (
       admission !== undefined &&
@@ -84,19 +88,21 @@ export class ExtendedRequests {
       this.#prepare(name, text, admission, granted, buffer, start, end);
       return;
     }
-    this.#side.suspend(this.#decideParse(name, text, granted, Buffer.from(buffer.subarray(start, end))));
+    const frame = Buffer.from(buffer.subarray(start, end));
+    this.#side.suspend(this.#decideParse(name, text, granted, onlyPrepares, frame));
   }
 
   async #decideParse(
     name: string,
     text: string,
     granted: StatementGrant | undefined,
+    onlyPrepares: boolean,
     frame: Buffer,
   ): Promise<() => void> {
     const admission =
       granted === undefined ? await this.#side.decide(text) : await this.#session.options.admissions.admit(text);
     if (admission.verdict === 'deny') return () => this.#side.deny(text, admission, denial(admission), 'extended');
-    if (admission.verdict === 'allow' || granted !== undefined) {
+    if (admission.verdict === 'allow' || granted !== undefined || onlyPrepares) {
       this.#grant = undefined;
       return () => this.#prepare(name, text, admission, granted, frame, 0, frame.length);
     }
@@ -339,6 +345,12 @@ export class ExtendedRequests {
   }
 
   async #decideBatch(held: HeldBatch): Promise<() => void> {
+    if (held.onlyPrepares) {
+      return () => {
+        this.#toPrepare = held.text;
+        this.#side.putBack(held.frames);
+      };
+    }
     if (!held.isComplete) {
       const error = new CountersignError(
         'feature_refused',

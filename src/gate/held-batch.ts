@@ -44,6 +44,14 @@ export class HeldBatch {
     return this.#bind === undefined ? undefined : renderParameters(this.#bind.message);
   }
 
+  /**
+   * Whether the batch only prepares the statement, as drivers do that ask for its columns and parameters first. Nothing is
+   * executed by that, so it need not wait: the execution will.
+   */
+  get onlyPrepares(): boolean {
+    return this.prepared === undefined && this.#coherent && this.#parses === 1 && this.#binds + this.#executes === 0;
+  }
+
   /** Whether the batch says nothing but one execution of the held statement, parameters included. */
   get isComplete(): boolean {
     const needsParameters = this.admission.statements.some((statement) => statement.facts.parameters > 0);

@@ -102,7 +102,7 @@ export class HoldService {
     signal: AbortSignal,
   ): Promise<CountersignError> {
     const { requestId, address } = hold;
-    const nothing = 'nothing was sent to the database';
+    const nothing = 'nothing was executed';
     if (outcome === 'expired' || (outcome === 'withdrawn' && signal.reason === 'timed-out')) {
       return new CountersignError(
         'request_timed_out',
@@ -121,7 +121,7 @@ export class HoldService {
       'request_rejected',
       `countersign: request ${requestId} was rejected by ${decision?.human ?? 'an approver'}: ${decision?.comment ?? 'no comment'}`,
       {
-        detail: 'nothing was sent to the database',
+        detail: 'nothing was executed at the database',
         hint: `see ${address}; for a bulk read, register a chunk job: countersign jobs push`,
       },
     );
