@@ -206,7 +206,7 @@ export class Gate {
       node: 'test',
       limits: {
         maxMessageBytes: 1024 * 1024,
-        maxRowBytes: 1024 * 1024,
+        maxRowBytes: 64 * 1024 * 1024,
         maxStatementBytes: 256 * 1024,
         holdTimeoutMs: 1_000,
       },

@@ -51,8 +51,8 @@ export function propertyData(database: string): string {
            ${numberMarker}0000 + ${n} * ${world === 1 ? 3 : 7},
            make_date(1961 + n, ${world === 1 ? 2 : 11}, ${world === 1 ? '1 + n' : '20 - n'}),
            ${token('c')} || lpad(n::text, 4, '0'), ${token('e')} || '@site' || n % 2 || '.example',
-           jsonb_build_object('t', ${token('j')}, 'n', ${numberMarker}1000 + ${n}, 'a', jsonb_build_array(${token('k')})),
-           case when n % 4 = 0 then null else array[${token('t')}, ${token('v')}] end,
+           jsonb_build_object('t', ${token('j')}, 'n', ${numberMarker}1000 + ${n}, 'a', jsonb_build_array(${token('k')})) || ${world === 1 ? "'{}'" : '\'{"more": 1}\''}::jsonb,
+           case when n % 4 = 0 then null else array[${token('t')}, ${token('v')}${world === 1 ? '' : `, ${token('w')}`}] end,
            n % 3, jsonb_build_object('k', n, 'l', 'x' || n), ${numberMarker}00000000 + ${n}, ${numberMarker}2000.5 + ${n}, ${numberMarker}3000.25 + ${n} * ${world}
       from generate_series(1, 12) n;
     insert into visits
