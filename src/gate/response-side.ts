@@ -5,10 +5,18 @@
  */
 import { CountersignError } from '../errors.ts';
 import {
+  decodeBindComplete,
+  decodeCloseComplete,
   decodeCommandComplete,
+  decodeCopyResponse,
+  decodeEmptyQueryResponse,
   decodeErrorResponse,
+  decodeNoData,
   decodeNotificationResponse,
+  decodeParameterDescription,
   decodeParameterStatus,
+  decodeParseComplete,
+  decodePortalSuspended,
   decodeReadyForQuery,
   decodeRowDescription,
   encodeErrorResponse,
@@ -25,6 +33,18 @@ import { withFormats, type ResultPlan } from './result-plan.ts';
 import { scrubDetected } from './scrub.ts';
 import { errorFields } from './error-fields.ts';
 import type { GateSession } from './session.ts';
+
+/** Messages that are passed on as they came: one that is longer than its fields would carry rows past the masks. */
+const checks: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) => unknown> = new Map([
+  [backend.ParseComplete, decodeParseComplete],
+  [backend.BindComplete, decodeBindComplete],
+  [backend.CloseComplete, decodeCloseComplete],
+  [backend.NoData, decodeNoData],
+  [backend.PortalSuspended, decodePortalSuspended],
+  [backend.EmptyQueryResponse, decodeEmptyQueryResponse],
+  [backend.ParameterDescription, decodeParameterDescription],
+  [backend.CopyInResponse, decodeCopyResponse],
+]);
 
 export class ResponseSide {
   readonly #session: GateSession;
@@ -126,6 +146,7 @@ export class ResponseSide {
     const { pipeline } = this.#session;
     const head = pipeline.head;
     if (head?.kind === 'internal') return this.#internal(head, type, buffer, start, end);
+    checks.get(type)?.(buffer, start, end);
     switch (type) {
       case backend.DataRow:
         this.#rows(buffer, start, end);
