@@ -28,3 +28,16 @@ export function decodeDataRow(body: Buffer): (string | null)[] {
   }
   return cells;
 }
+
+/** Whether a DataRow's cells end where it ends. */
+export function isWellFormed(body: Buffer): boolean {
+  if (body.length < 2) return false;
+  let at = 2;
+  for (let count = body.readInt16BE(0); count > 0; count--) {
+    if (at + 4 > body.length) return false;
+    const size = body.readInt32BE(at);
+    at += 4 + Math.max(0, size);
+    if (size < -1 || at > body.length) return false;
+  }
+  return at === body.length;
+}
