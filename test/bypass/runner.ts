@@ -9,7 +9,10 @@ import { maskScripts } from './masks.ts';
 import { protocolScripts } from './protocol.ts';
 import { schemaCodeScripts } from './schema-code.ts';
 import { bypassColumns, bypassSchema, leaked } from './schema.ts';
-import { attacks, knownLeaks, type Attack } from './statements.ts';
+import { newProtocolScripts } from './new-protocol.ts';
+import { newAttacks } from './new-statements.ts';
+import { attacks, knownLeaks } from './statements.ts';
+import type { Attack } from './attack-lists.ts';
 
 /** Code and detail of an answer beside the verdict, for people. */
 export interface Observation {
@@ -30,8 +33,17 @@ const ownCodes = /^(42501|0A000|ZC|25001)/;
 /** Every attack, in the order in which they run: what is left behind is looked at last. */
 export function allAttacks(): readonly RunnableAttack[] {
   const session: { tapped?: Promise<Tapped> } = {};
-  const statements = attacks.map((attack, index) => fromStatement(attack, `attack-${index}-`, session));
-  const scripts = [protocolScripts, maskScripts, schemaCodeScripts, approvalScripts, aftermathScripts].flat();
+  const statements = [...attacks, ...newAttacks].map((attack, index) =>
+    fromStatement(attack, `attack-${index}-`, session),
+  );
+  const scripts = [
+    protocolScripts,
+    newProtocolScripts,
+    maskScripts,
+    schemaCodeScripts,
+    approvalScripts,
+    aftermathScripts,
+  ].flat();
   return [...statements, ...scripts.map(fromScript)];
 }
 
@@ -107,11 +119,15 @@ function fromStatement(
 
 async function answerTo(client: pg.Client, query: pg.QueryConfig): Promise<Observation> {
   try {
-    const result = await client.query<Record<string, unknown>>(query);
-    if (result.rows.length === 0) return { verdict: 'failed', detail: 'no rows' };
-    const raw = leaked(JSON.stringify(result.rows));
+    const answer: unknown = await client.query<Record<string, unknown>>(query);
+    // Several statements in one text have several results.
+    const rows = (Array.isArray(answer) ? answer : [answer]).flatMap(
+      (result: pg.QueryResult) => result.rows as unknown[],
+    );
+    if (rows.length === 0) return { verdict: 'failed', detail: 'no rows' };
+    const raw = leaked(JSON.stringify(rows));
     if (raw !== undefined) return { verdict: 'leaked', detail: `a raw value was received: ${raw}` };
-    return { verdict: 'masked', detail: `${result.rows.length} rows` };
+    return { verdict: 'masked', detail: `${rows.length} rows` };
   } catch (error) {
     assert.ok(error instanceof pg.DatabaseError, String(error));
     const code = error.code ?? '';

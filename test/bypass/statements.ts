@@ -1,12 +1,5 @@
 /** Statements of a user who wants raw values. `attack.ts` says what the verdicts mean. */
-import type { Verdict } from './attack.ts';
-
-export type Attack = readonly [family: string, text: string, expected: Verdict];
-
-export const masked = (family: string, ...texts: string[]): Attack[] => texts.map((text) => [family, text, 'masked']);
-export const refused = (family: string, ...texts: string[]): Attack[] => texts.map((text) => [family, text, 'refused']);
-
-export const held = (family: string, ...texts: string[]): Attack[] => texts.map((text) => [family, text, 'held']);
+import { held, masked, refused, type Attack } from './attack-lists.ts';
 
 export const attacks: readonly Attack[] = [
   ...held(

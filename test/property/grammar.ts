@@ -61,7 +61,7 @@ export class Grammar {
   /** One statement. */
   statement(): string {
     const random = this.#random;
-    if (random.chance(0.06)) return this.#change();
+    if (random.chance(0.03)) return this.#change();
     const { sql } = this.#query(2, []);
     // Joins multiply: the first rows say as much as all.
     return / limit \d+$| for update$/.test(sql) ? sql : `${sql} limit 40`;

@@ -198,8 +198,10 @@ describe('broken bytes of a target', () => {
       const { index, piece } = random.pick(places);
       const chosen = steps[index]?.target[piece];
       if (chosen === undefined) return;
-      const kind = random.pick(Object.keys(byteMutations));
-      const bytes = byteMutations[kind]?.(chosen.bytes, random, chosen.bytes) ?? chosen.bytes;
+      const kinds = { ...byteMutations, ...frameMutations };
+      const kind = random.pick(Object.keys(kinds));
+      // What is spliced in comes from the same answer: rows of another statement would be the target's word again.
+      const bytes = kinds[kind]?.(chosen.bytes, random, chosen.bytes) ?? chosen.bytes;
       (steps[index]?.target as { afterForwarded: number; bytes: Buffer }[])[piece] = { ...chosen, bytes };
       const { gate } = await replay({ steps }, world.connection('one'), world.policies, whole);
       ends[gate.endedBy === undefined ? 'went_on' : 'ended']++;
