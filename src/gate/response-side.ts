@@ -302,7 +302,8 @@ export class ResponseSide {
     if (head.kind === 'sync') pipeline.answeredBatch = head.batch;
     if (status === 'I') {
       pipeline.endTransaction(head.kind === 'sync' ? head.batch : pipeline.batch - 1);
-      pipeline.touchedMasked = false;
+      // What was sent behind it has set this already, and its errors are still to come.
+      if (pipeline.length === 0) pipeline.touchedMasked = false;
     }
     // The transaction of a run session is the gateway's: to its client there is none.
     encodeReadyForQuery(sink, options.identity.runId === undefined ? status : 'I');

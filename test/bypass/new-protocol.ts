@@ -290,3 +290,38 @@ add('asynchronous notices and errors between statements are scrubbed while maske
   await client.query('rollback');
   assertClean(taken());
 });
+
+const breaks = 'update pair_refs set a = a + 1000 where id = 1';
+const extended = (text: string): Buffer[] => [frame.parse('', text), frame.bind('', ''), frame.execute('')];
+
+for (const [name, frames] of [
+  ['behind another batch', [...extended('select 1'), frame.sync(), ...extended(breaks), frame.sync()]],
+  ['behind two queries', [frame.query('select 1'), frame.query('select 2'), ...extended(breaks), frame.sync()]],
+  [
+    'in a transaction of several batches',
+    [frame.query('select 1; begin'), ...extended(breaks), frame.sync(), ...extended('commit'), frame.sync()],
+  ],
+  [
+    'behind a commit',
+    [frame.query('begin'), frame.query('commit'), frame.query('begin'), frame.query(breaks), frame.query('commit')],
+  ],
+  [
+    'by SET CONSTRAINTS behind a rollback',
+    [
+      frame.query('begin'),
+      frame.query('rollback'),
+      frame.query('begin'),
+      frame.query(breaks),
+      frame.query('set constraints all immediate'),
+      frame.query('rollback'),
+    ],
+  ],
+] as const) {
+  add(`the error of a deferred constraint is withheld in a pipeline: ${name}`, async (world) => {
+    const session = await world.raw();
+    await session.run(1, frame.query('select 1'), ...extended(breaks).slice(0, 1), frame.sync());
+    session.send(...frames);
+    await session.until('E', 1);
+    await clean(session);
+  });
+}

@@ -42,6 +42,15 @@ export const bypassSchema = `${customersSchema}
   create table split_low partition of split_vault for values from (0) to (20);
   create table split_high partition of split_vault default;
   insert into split_vault select id, token from vault;
+  create table pairs (a integer, token text, primary key (a, token));
+  insert into pairs select id, token from vault;
+  create table pair_refs (
+    id integer primary key,
+    a integer,
+    token text,
+    foreign key (a, token) references pairs deferrable initially deferred
+  );
+  insert into pair_refs select id, id, token from vault;
   create table chained (id integer primary key, label text);
   create view deep as with q as (select id, token from vault) select id, (select token from q where q.id = p.id) as label from plain p;
   create view unioned as select id, label from plain union all select id, token from vault;
