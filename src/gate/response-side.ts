@@ -269,7 +269,8 @@ export class ResponseSide {
     const execution = head?.kind === 'query' || head?.kind === 'execute' ? head.execution : undefined;
     if (execution === undefined) throw unexpected('CommandComplete', head);
     const { pipeline } = this.#session;
-    if (pipeline.copyIn?.of === 'execute') pipeline.copyIn = undefined;
+    // Nothing is sent behind a COPY: it is the last that is under way, and this is the end of another if it is not.
+    if (pipeline.copyIn?.of === 'execute' && pipeline.length === 1) pipeline.copyIn = undefined;
     const frame = execution.chunk === undefined ? undefined : Buffer.from(buffer.subarray(start, end));
     const finish = (from: Buffer, first: number, last: number) => {
       const statement = execution.statements[execution.index];
@@ -298,7 +299,7 @@ export class ResponseSide {
     if (head?.kind !== 'query' && head?.kind !== 'sync') throw unexpected('ReadyForQuery', head);
     pipeline.shift();
     pipeline.transactionStatus = status;
-    pipeline.copyIn = undefined;
+    if (pipeline.length === 0) pipeline.copyIn = undefined;
     if (head.kind === 'sync') pipeline.answeredBatch = head.batch;
     if (status === 'I') {
       pipeline.endTransaction(head.kind === 'sync' ? head.batch : pipeline.batch - 1);
@@ -316,11 +317,11 @@ export class ResponseSide {
     const execution = executionOf(head);
     if (substitute === undefined) encodeErrorResponse(sink, this.#scrubFields(fields, execution));
     else encodeErrorResponse(sink, errorFields(substitute, 'ERROR'));
-    if (pipeline.copyIn?.of === 'execute') pipeline.copyIn = undefined;
     const status = fields['C'] === '57014' ? 'cancelled' : 'error';
     this.#failed(execution, status, fields['C']);
     if (head === undefined || head.kind === 'query') return;
     pipeline.dropUntilSync((operation) => this.#failed(executionOf(operation), status, fields['C']));
+    if (pipeline.copyIn?.of === 'execute' && pipeline.length === 0) pipeline.copyIn = undefined;
   }
 
   #failed(execution: Execution | undefined, status: 'error' | 'cancelled', sqlstate: string | undefined): void {

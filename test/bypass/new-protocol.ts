@@ -325,3 +325,16 @@ for (const [name, frames] of [
     await clean(session);
   });
 }
+
+add('COPY FROM STDIN behind other statements in one packet takes its data and no other', async (world) => {
+  const session = await world.raw();
+  session.send(frame.query(harmless), frame.query(secret), frame.query('copy plain from stdin'));
+  await session.until('G', 1);
+  await session.run(1, frame.raw('d', Buffer.from('7101\tx\n')), frame.copyDone());
+  session.send(...extended(secret), frame.sync(), ...extended('copy plain from stdin'), frame.sync());
+  await session.until('G', 1);
+  await session.run(1, frame.raw('d', Buffer.from('7102\tx\n')), frame.copyDone(), frame.sync());
+  const answers = await session.run(1, frame.query('select label from plain where id in (7101, 7102)'));
+  await clean(session);
+  assert.equal(rowsOf(answers), 2);
+});

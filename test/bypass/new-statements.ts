@@ -43,7 +43,7 @@ export const newAttacks: readonly Attack[] = [
     'whole rows and collections',
     'select json_agg(v), jsonb_agg(to_jsonb(v)) from vault v',
     'select json_object_agg(id, token), json_object_agg(id, v) from vault v',
-    "select jsonb_build_object('a', token) ->> 'a', row_to_json(v) -> 'token', to_json(v), row(v.*) from vault v",
+    "select jsonb_build_object('a', token) ->> 'a', json_build_object('a', token, 'b', pin) #>> '{b}' from vault v",
     'select max(t) from (select token t from vault union all select label from plain) q',
     'select count(distinct token), array_agg(distinct token), string_agg(token, chr(44) order by id) from vault',
     'select first_value(v) over (order by id), lag(v.token, 1, v.token) over (order by id) from vault v',
