@@ -79,6 +79,16 @@ class LiveSession {
 const masks = new Set([null, '[masked]', '"[masked]"', '*']);
 const partial = /^\*+[^*]{0,4}$|^\*\*\*@|^\d{4}-01-01$/;
 
+/** These come first in every run: what chance finds too seldom. */
+const always = [
+  "select secret -> 'more', secret ->> 'more', tags[3], (secret -> 'more') is null from people",
+  'select ssn, ssn as id, upper(ssn), people, to_jsonb(people), people::text from people',
+  'select label from plain union all select ssn from people',
+  'with recursive r(n, t, u) as (select 1, $$$$::text, ssn from people where id < 3 union all select n + 1, u, t from r where n < 3) select t from r',
+  'select * from ledger union all select * from ledger_low',
+  'select sum(pin) over (order by id), lag(born) over (order by id), min(pay) over () from people',
+];
+
 interface Tally {
   statements: number;
   admitted: number;
@@ -101,7 +111,7 @@ it('random statements tell two databases with other masked values not apart', as
   const failures: string[] = [];
   for (let index = 0; performance.now() < end && failures.length < 20; index++) {
     if (only !== undefined) index = Number(only);
-    const text = new Grammar(caseOf(seed, index)).statement();
+    const text = always[index] ?? new Grammar(caseOf(seed, index)).statement();
     const where = `PROPERTY_SEED=${seed} PROPERTY_CASE=${index}\n${text}`;
     if (only !== undefined) process.stderr.write(`${where}\n`);
     try {
