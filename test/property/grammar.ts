@@ -343,10 +343,12 @@ export class Grammar {
         [`any_value(${text.sql})`, 'text', text.masked],
       ]);
     };
-    const items = Array.from({ length: 1 + random.below(3) }, aggregate).map(([sql, type, masked], index) => ({
-      sql: `${sql} as a${index}`,
-      column: { name: `a${index}`, type: sql.startsWith('json_agg') ? ('bool' as Type) : type, masked },
-    }));
+    const items = Array.from({ length: 1 + random.below(3) }, aggregate).map(
+      ([sql, type, masked], index): { sql: string; column: Column } => ({
+        sql: `${sql} as a${index}`,
+        column: { name: `a${index}`, type: sql.startsWith('json_agg') ? 'bool' : type, masked },
+      }),
+    );
     const keyed = useKey
       ? [{ sql: `${key.sql} as k`, column: { name: 'k', type: 'text' as Type, masked: key.masked } }]
       : [];

@@ -119,7 +119,10 @@ export async function replay(
     await turn();
     for (const { afterForwarded, bytes } of target) {
       // What the gate forwards may wait for its own decisions, which take turns of the event loop.
-      for (let turns = 0; forwardedBytes < afterForwarded && turns < 20; turns++) await turn();
+      for (let turns = 0; turns < 20; turns++) {
+        if (forwardedBytes >= afterForwarded) break;
+        await turn();
+      }
       for (const piece of cut.target(bytes)) {
         const own = Buffer.from(piece);
         gate.session.fromTarget(own, 0, own.length);

@@ -104,15 +104,13 @@ function base64Forms(text: string): string[] {
   });
 }
 
-const reversed = [...marker].toReversed().join('');
-const forms = [
-  ...[marker, reversed, marker.toUpperCase(), reversed.toUpperCase()].flatMap((text) => [
-    text,
-    hex(text),
-    hex(text).toUpperCase(),
-    ...base64Forms(text),
-  ]),
-];
+const reversed = marker.split('').toReversed().join('');
+const forms = [marker, reversed, marker.toUpperCase(), reversed.toUpperCase()].flatMap((text) => [
+  text,
+  hex(text),
+  hex(text).toUpperCase(),
+  ...base64Forms(text),
+]);
 const canary = new RegExp(`${forms.join('|')}|(?<!\\d)${numberMarker}\\d{4,}`, 'i');
 
 /** Binary forms of the masked numbers, which have no text to look for. */
