@@ -43,6 +43,8 @@ export interface Harness {
   entries(): Promise<Record<string, unknown>[]>;
   /** The target's own statement log. */
   targetLog(): Promise<string>;
+  /** Everything that the server itself has logged so far, at every level. */
+  serverLog(): string;
   close(): Promise<void>;
 }
 
@@ -159,10 +161,16 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
     };
     options.configure?.(raw);
     const configuration = parseConfiguration(JSON.stringify(raw), 'test.yaml');
+    let serverLog = '';
+    const isShown = process.env['TEST_LOG'] !== undefined;
+    const takeLogLine = (line: string) => {
+      serverLog += line;
+      if (isShown) process.stderr.write(line);
+    };
     const app = await startApp({
       configuration,
       version: '0.0.0-test',
-      logger: pino({ level: process.env['TEST_LOG'] ?? 'silent' }),
+      logger: pino({ level: 'trace' }, { write: takeLogLine }),
     });
     closing.push(() => app.close());
 
@@ -229,6 +237,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
         return entries;
       },
       targetLog: async () => statementsOf(await readFile(postgres.logFile, 'utf8'), 'crm'),
+      serverLog: () => serverLog,
       close,
     };
   } catch (error) {

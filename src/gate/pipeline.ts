@@ -135,9 +135,37 @@ export function unexpected(message: string, head: Operation | undefined): Error 
   );
 }
 
+/** The server tells names apart by their first 63 bytes (NAMEDATALEN - 1), and so must whoever keeps their plans. */
+const maxNameBytes = 63;
+
+class ByServerName<T> extends Map<string, T> {
+  override get(name: string): T | undefined {
+    return super.get(serverName(name));
+  }
+
+  override has(name: string): boolean {
+    return super.has(serverName(name));
+  }
+
+  override set(name: string, value: T): this {
+    return super.set(serverName(name), value);
+  }
+
+  override delete(name: string): boolean {
+    return super.delete(serverName(name));
+  }
+}
+
+function serverName(name: string): string {
+  // At most three bytes for each unit of a string.
+  if (name.length * 3 <= maxNameBytes) return name;
+  const bytes = Buffer.from(name, 'utf8');
+  return bytes.length <= maxNameBytes ? name : bytes.toString('latin1', 0, maxNameBytes);
+}
+
 export class Pipeline {
-  readonly prepared = new Map<string, Prepared>();
-  readonly portals = new Map<string, Portal>();
+  readonly prepared = new ByServerName<Prepared>();
+  readonly portals = new ByServerName<Portal>();
   readonly cursors = new Cursors();
   /** 'I' idle, 'T' in a transaction, 'E' in a failed transaction: as of the last ReadyForQuery. */
   transactionStatus: 'I' | 'T' | 'E' = 'I';

@@ -5,10 +5,19 @@
  */
 import { CountersignError } from '../errors.ts';
 import {
+  decodeBindComplete,
+  decodeCloseComplete,
   decodeCommandComplete,
+  decodeCopyDone,
+  decodeCopyResponse,
+  decodeEmptyQueryResponse,
   decodeErrorResponse,
+  decodeNoData,
   decodeNotificationResponse,
+  decodeParameterDescription,
   decodeParameterStatus,
+  decodeParseComplete,
+  decodePortalSuspended,
   decodeReadyForQuery,
   decodeRowDescription,
   encodeErrorResponse,
@@ -26,6 +35,19 @@ import { withFormats, type ResultPlan } from './result-plan.ts';
 import { scrubDetected } from './scrub.ts';
 import { errorFields } from './error-fields.ts';
 import type { GateSession } from './session.ts';
+
+/** Messages that are passed on as they came: one that is longer than its fields would carry rows past the masks. */
+const checks: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) => unknown> = new Map([
+  [backend.ParseComplete, decodeParseComplete],
+  [backend.BindComplete, decodeBindComplete],
+  [backend.CloseComplete, decodeCloseComplete],
+  [backend.NoData, decodeNoData],
+  [backend.PortalSuspended, decodePortalSuspended],
+  [backend.EmptyQueryResponse, decodeEmptyQueryResponse],
+  [backend.ParameterDescription, decodeParameterDescription],
+  [backend.CopyInResponse, decodeCopyResponse],
+  [backend.CopyDone, decodeCopyDone],
+]);
 
 export class ResponseSide {
   readonly #session: GateSession;
@@ -133,6 +155,7 @@ export class ResponseSide {
     const head = pipeline.head;
     if (head?.kind === 'internal') return this.#internal(head, type, buffer, start, end);
     if (head?.kind === 'probe' && this.#copies.probed(head, type, buffer, start, end)) return;
+    checks.get(type)?.(buffer, start, end);
     switch (type) {
       case backend.DataRow:
         this.#rows(buffer, start, end);
@@ -263,7 +286,8 @@ export class ResponseSide {
     const execution = head?.kind === 'query' || head?.kind === 'execute' ? head.execution : undefined;
     if (execution === undefined) throw unexpected('CommandComplete', head);
     const { pipeline } = this.#session;
-    if (pipeline.copyIn?.of === 'execute') pipeline.copyIn = undefined;
+    // Nothing is sent behind a COPY: it is the last that is under way, and this is the end of another if it is not.
+    if (pipeline.copyIn?.of === 'execute' && pipeline.length === 1) pipeline.copyIn = undefined;
     const frame = execution.chunk === undefined ? undefined : Buffer.from(buffer.subarray(start, end));
     const finish = (from: Buffer, first: number, last: number) => {
       const statement = execution.statements[execution.index];
@@ -293,11 +317,12 @@ export class ResponseSide {
     if (head?.kind !== 'query' && head?.kind !== 'sync') throw unexpected('ReadyForQuery', head);
     pipeline.shift();
     pipeline.transactionStatus = status;
-    pipeline.copyIn = undefined;
+    if (pipeline.length === 0) pipeline.copyIn = undefined;
     if (head.kind === 'sync') pipeline.answeredBatch = head.batch;
     if (status === 'I') {
       pipeline.endTransaction(head.kind === 'sync' ? head.batch : pipeline.batch - 1);
-      pipeline.touchedMasked = false;
+      // What was sent behind it has set this already, and its errors are still to come.
+      if (pipeline.length === 0) pipeline.touchedMasked = false;
     }
     // The transaction of a run session is the gateway's: to its client there is none.
     encodeReadyForQuery(sink, options.identity.runId === undefined ? status : 'I');
@@ -310,11 +335,11 @@ export class ResponseSide {
     const execution = executionOf(head);
     if (substitute === undefined) encodeErrorResponse(sink, this.#scrubFields(fields, execution));
     else encodeErrorResponse(sink, errorFields(substitute, 'ERROR'));
-    if (pipeline.copyIn?.of === 'execute') pipeline.copyIn = undefined;
     const status = fields['C'] === '57014' ? 'cancelled' : 'error';
     this.#failed(execution, status, fields['C']);
     if (head === undefined || head.kind === 'query') return;
     pipeline.dropUntilSync((operation) => this.#failed(executionOf(operation), status, fields['C']));
+    if (pipeline.copyIn?.of === 'execute' && pipeline.length === 0) pipeline.copyIn = undefined;
   }
 
   #failed(execution: Execution | undefined, status: 'error' | 'cancelled', sqlstate: string | undefined): void {

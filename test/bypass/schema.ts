@@ -28,6 +28,32 @@ export const bypassSchema = `${customersSchema}
   create table labels (id integer primary key, label text not null unique);
   insert into labels values (1, 'one');
   create sequence numbers;
+  create table made (
+    id integer primary key,
+    token text,
+    loud text generated always as (upper(token)) stored,
+    twice text generated always as (token || token) stored
+  );
+  insert into made select id, token from vault;
+  create domain short as text check (length(value) < 3);
+  create table locker (id integer primary key, token text unique);
+  insert into locker select id, token from vault;
+  create table split_vault (id integer, token text) partition by range (id);
+  create table split_low partition of split_vault for values from (0) to (20);
+  create table split_high partition of split_vault default;
+  insert into split_vault select id, token from vault;
+  create table pairs (a integer, token text, primary key (a, token));
+  insert into pairs select id, token from vault;
+  create table pair_refs (
+    id integer primary key,
+    a integer,
+    token text,
+    foreign key (a, token) references pairs deferrable initially deferred
+  );
+  insert into pair_refs select id, id, token from vault;
+  create table chained (id integer primary key, label text);
+  create view deep as with q as (select id, token from vault) select id, (select token from q where q.id = p.id) as label from plain p;
+  create view unioned as select id, label from plain union all select id, token from vault;
   analyze;
 `;
 

@@ -1,14 +1,18 @@
-/**
- * Statements of a user who wants raw values. `masked`: rows come back without a secret. `refused`: an error, and where it
- * is the gateway's own, nothing of the text has arrived at the target.
- */
-export type Expected = 'masked' | 'refused';
-export type Attack = readonly [family: string, text: string, expected: Expected];
-
-const masked = (family: string, ...texts: string[]): Attack[] => texts.map((text) => [family, text, 'masked']);
-const refused = (family: string, ...texts: string[]): Attack[] => texts.map((text) => [family, text, 'refused']);
+/** Statements of a user who wants raw values. `attack.ts` says what the verdicts mean. */
+import { held, masked, refused, type Attack } from './attack-lists.ts';
 
 export const attacks: readonly Attack[] = [
+  ...held(
+    'definitions that would launder',
+    'create view harmless as select token as label from vault',
+    'create or replace view switching as select id, token as shown from vault',
+    'alter table vault rename column token to label',
+    'create function f() returns text language sql return (select token from vault limit 1)',
+    'refresh materialized view vault_copy',
+    'create extension dblink',
+    'grant all on vault to public',
+    'alter role cs_executor set search_path to pg_temp',
+  ),
   // What can fail or branch on a masked value is refused, in an output as in a filter: an error would answer a question.
   ...refused(
     'possibly failing expressions',
@@ -137,12 +141,7 @@ export const attacks: readonly Attack[] = [
     'insert into family_child (id, extra) select id, pin from vault',
     'create table stolen as select token as label from vault',
     'select token as label into stolen from vault',
-    'create view harmless as select token as label from vault',
     'create temp table stolen as select token from vault',
-    'create or replace view switching as select id, token as shown from vault',
-    'alter table vault rename column token to label',
-    'create function f() returns text language sql return (select token from vault limit 1)',
-    'refresh materialized view vault_copy',
   ),
   ...refused(
     'oracles',
@@ -241,8 +240,6 @@ export const attacks: readonly Attack[] = [
     "notify c, 'x'",
     'load $$x$$',
     'vacuum plain',
-    'create extension dblink',
-    'grant all on vault to public',
     'set search_path to pg_temp, public',
     'set session search_path from current',
     'set local role postgres',
@@ -255,7 +252,6 @@ export const attacks: readonly Attack[] = [
     "set datestyle to 'german'",
     'reset search_path',
     'reset role',
-    'alter role cs_executor set search_path to pg_temp',
     'begin; set local search_path to pg_temp; commit',
     "select label from plain; select pg_read_file('x')",
     'select label from plain; select id from vault order by token',
@@ -290,9 +286,12 @@ export const attacks: readonly Attack[] = [
   ),
 ];
 
-/** Leaks that SECURITY.md registers. */
-export const knownLeaks: ReadonlySet<string> = new Set([
-  'select (c.profile ->> $$card$$)::bigint from customers c limit 3',
-  'select (c.profile ->> $$card$$)::numeric from customers c limit 3',
-  'select array[(c.profile ->> $$card$$)::bigint] from customers c limit 3',
+const numbersInJson =
+  "detectors read text and JSON, not numbers (SECURITY.md, 'Detectors recognise forms, not meaning')";
+
+/** Statements that are known to leak, each with the reason. */
+export const knownLeaks: ReadonlyMap<string, string> = new Map([
+  ['select (c.profile ->> $$card$$)::bigint from customers c limit 3', numbersInJson],
+  ['select (c.profile ->> $$card$$)::numeric from customers c limit 3', numbersInJson],
+  ['select array[(c.profile ->> $$card$$)::bigint] from customers c limit 3', numbersInJson],
 ]);
