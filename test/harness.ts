@@ -21,6 +21,8 @@ export interface HarnessOptions {
   /** Run in database `crm` of the target as its superuser, before roles get their rights. */
   readonly schema: string;
   readonly configure?: (configuration: Record<string, unknown>) => void;
+  /** Of the target. Default: embedded. */
+  readonly version?: 'embedded' | 'debian15';
 }
 
 export interface Harness {
@@ -82,7 +84,11 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
     for (const step of closing.splice(0).toReversed()) await step();
   };
   try {
-    const postgres = await startEmbeddedPostgres({ databases: ['crm', 'control'], settings: statementLogSettings });
+    const postgres = await startEmbeddedPostgres({
+      databases: ['crm', 'control'],
+      settings: statementLogSettings,
+      version: options.version ?? 'embedded',
+    });
     closing.push(() => postgres.stop());
     const admin = new pg.Client({ connectionString: postgres.url('crm') });
     await admin.connect();

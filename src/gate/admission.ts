@@ -35,6 +35,8 @@ export interface Admission {
   /** What holds when the budget is used up. */
   readonly beyondBudget: Admission | undefined;
   readonly snapshot: CatalogueSnapshot;
+  /** A statement in it was admitted without being understood. */
+  readonly asUnknown: boolean;
 }
 
 const maxCachedAdmissions = 4_000;
@@ -53,6 +55,8 @@ export class Admissions {
   #lastCache:
     | { readonly snapshot: CatalogueSnapshot; readonly policies: PolicySet; readonly cache: Map<string, Admission> }
     | undefined;
+  /** Something that nobody understands may have run: names may mean what we do not think. */
+  #ranUnknown = false;
 
   constructor(options: AdmissionsOptions) {
     this.#options = options;
@@ -68,8 +72,11 @@ export class Admissions {
   cached(text: string): Admission | undefined {
     const snapshot = this.#options.connection.fresh();
     if (snapshot === undefined) return undefined;
+    if (this.#isUncertain(snapshot)) return undefined;
     const cache = this.#cache(snapshot);
-    return cache.get(templateKey(text)) ?? cache.get(text);
+    const admission = cache.get(templateKey(text)) ?? cache.get(text);
+    if (admission?.asUnknown === true) this.#ranUnknown = true;
+    return admission;
   }
 
   async admit(text: string): Promise<Admission> {
@@ -84,6 +91,9 @@ export class Admissions {
         admission = this.#decide(text, snapshot);
       }
     }
+    // Others share what is kept, and this verdict is about this session.
+    if (this.#isUncertain(snapshot)) return admission;
+    if (admission.asUnknown) this.#ranUnknown = true;
     const cache = this.#cache(snapshot);
     if (cache.size >= maxCachedAdmissions) cache.clear();
     const shared = admission.statements.every((statement) => statement.facts.constantFree);
@@ -94,6 +104,11 @@ export class Admissions {
   /** The verdict on one setting in a start-up packet, as if it were `SET name = value`. */
   settingDecision(name: string, value: string): Decision {
     return this.#ask('setting', { setting: { name, value }, command: 'SET' });
+  }
+
+  /** What ran without being understood was harmless while nothing was masked; what it left behind is not any more. */
+  #isUncertain(snapshot: CatalogueSnapshot): boolean {
+    return this.#ranUnknown && !snapshot.nothingMasked;
   }
 
   #cache(snapshot: CatalogueSnapshot): Map<string, Admission> {
@@ -113,7 +128,8 @@ export class Admissions {
     const statements = all.map((facts): AdmittedStatement => {
       // Where something is not understood, what it reaches is not known either.
       const touchesMasked =
-        facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid));
+        !snapshot.nothingMasked &&
+        (facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid)));
       const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking: connection.masking };
       return { facts, touchesMasked, results: new ResultPlan(plan) };
     });
@@ -124,6 +140,13 @@ export class Admissions {
   #decideOne(statement: AdmittedStatement, snapshot: CatalogueSnapshot): OneDecision {
     const { facts, touchesMasked } = statement;
     const lineage = facts.lineage;
+    if (this.#isUncertain(snapshot))
+      return refusal(
+        'statement_denied',
+        'countersign/uncertain-session',
+        'this session ran statements that the gateway does not understand, and since then something is masked on this connection',
+        'connect again',
+      );
     if (facts.class === 'copy-out')
       return refusal(
         'copy_refused',
@@ -136,7 +159,12 @@ export class Admissions {
       return refusal('lineage_unresolved', 'countersign/lineage', reason, 'name the columns plainly');
     }
     const maskedPredicates = lineage.resolved ? lineage.predicates.filter((column) => isMasked(snapshot, column)) : [];
-    const common = { facts, touchesMasked, maskedPredicates: maskedPredicates.map(columnName) };
+    const common = {
+      facts,
+      touchesMasked,
+      nothingMasked: snapshot.nothingMasked,
+      maskedPredicates: maskedPredicates.map(columnName),
+    };
     const full = this.#ask('statement', { ...common, withinBudget: false });
     const { rowsAtMost } = facts;
     if (full.verdict === 'allow' || rowsAtMost === undefined || rowsAtMost > this.#options.sampleRowsPerHour) {
@@ -194,6 +222,7 @@ function combine(
     sampleRows: rows,
     beyondBudget,
     snapshot,
+    asUnknown: all.some(({ decision: one }) => one.asUnknown === true && one.verdict !== 'deny'),
   });
   if (within.verdict !== 'allow' || sampleRows === 0) return admission(within, 0, undefined);
   const beyond = strictest(all.map((one) => one.beyondBudget ?? one.decision));

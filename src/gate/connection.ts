@@ -18,6 +18,8 @@ export interface CatalogueSource {
 export interface CatalogueSnapshot {
   readonly catalogue: Catalogue;
   readonly maskIndex: MaskIndex;
+  /** No column is masked, and no detector is configured. */
+  readonly nothingMasked: boolean;
   /** Caches of whoever works on this snapshot, by a key of theirs. They die with it. */
   readonly caches: Map<string, Map<string, unknown>>;
 }
@@ -107,9 +109,13 @@ export class GateConnection {
       const catalogue = await this.#source.load();
       // The rules changed while we waited: this answer belongs to nobody.
       if (masking !== this.#masking) return this.#load();
+      const maskIndex = buildMaskIndex(this.#masking, catalogue, (relation) => viewLineage(catalogue, relation));
       this.#snapshot = {
         catalogue,
-        maskIndex: buildMaskIndex(this.#masking, catalogue, (relation) => viewLineage(catalogue, relation)),
+        maskIndex,
+        nothingMasked:
+          this.#masking.detectors.names.length === 0 &&
+          !catalogue.relations.some((relation) => maskIndex.touches(relation.oid)),
         caches: new Map(),
       };
       this.#fingerprint = fingerprint;

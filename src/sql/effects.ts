@@ -56,6 +56,7 @@ const handledKinds = kindSet(
   'DiscardStmt',
   'ListenStmt',
   'UnlistenStmt',
+  'NotifyStmt',
   'ClosePortalStmt',
 );
 
@@ -95,6 +96,8 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
       return { ...rest, class: 'session', command: 'LISTEN' };
     case 'UnlistenStmt':
       return { ...rest, class: 'session', command: 'UNLISTEN' };
+    case 'NotifyStmt':
+      return { ...rest, class: 'session', command: 'NOTIFY' };
     case 'ClosePortalStmt':
       return { ...rest, class: 'session', command: 'CLOSE CURSOR' };
     case 'other':
@@ -116,8 +119,12 @@ function query(tree: Node, kind: string, catalogue: Catalogue): Effects {
     return { ...rest, class: 'ddl', command: 'SELECT INTO', uses: withUnknown(uses, shadow), shape: stored };
   }
   const command = kind.replace('Stmt', '').toUpperCase();
+  const shape: Shape = { kind: 'query', query: tree };
   const reads = kind === 'SelectStmt' && !uses.modifies && !uses.locks;
-  return { ...rest, class: reads ? 'read' : 'write', command, uses, shape: { kind: 'query', query: tree } };
+  if (reads && uses.signals !== undefined && uses.relations.length === 0) {
+    return { ...rest, class: 'session', command: uses.signals, uses, shape };
+  }
+  return { ...rest, class: reads && uses.signals === undefined ? 'read' : 'write', command, uses, shape };
 }
 
 /** Only these mean "off"; whatever else is given counts as on. */
@@ -157,7 +164,9 @@ function copy(body: Tree, catalogue: Catalogue): Effects {
   if (body['is_program'] === true) return unknown(command, `${command} PROGRAM`, uses);
   if (body['filename'] !== undefined) return unknown(command, `${command} a file on the server`, uses);
   if (range !== undefined && relation === undefined) {
-    return unknown(command, `relation ${range.relname ?? ''} is not in the catalogue`, uses);
+    // Its class stays: how the protocol goes on depends on it.
+    const missing = unknown(command, `relation ${range.relname ?? ''} is not in the catalogue`, uses);
+    return { ...missing, class: from ? 'copy-in' : 'copy-out' };
   }
   const columns = stringsOf(body['attlist'] as Node[] | undefined);
   if (relation !== undefined) {
@@ -168,6 +177,7 @@ function copy(body: Tree, catalogue: Catalogue): Effects {
     inner === undefined ||
     bodyIf(inner, 'SelectStmt') === undefined ||
     uses.modifies ||
+    uses.signals !== undefined ||
     uses.locks ||
     uses.into !== undefined
   ) {
