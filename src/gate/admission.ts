@@ -83,8 +83,11 @@ export class Admissions {
     const { connection } = this.#options;
     let snapshot = connection.fresh() ?? (await connection.refresh());
     let admission = this.#decide(text, snapshot);
-    // A name that we do not know may be younger than our picture: look once more before refusing.
-    if (admission.verdict === 'deny' && admission.statements.some((statement) => statement.facts.unknowns.length > 0)) {
+    // A name that we do not know may be younger than our picture: look once more before refusing. Nor may something that
+    // is masked be younger, where a rule waits for it.
+    const { hasColumnRules } = connection.masking;
+    const unknown = admission.statements.some((statement) => statement.facts.unknowns.length > 0);
+    if ((unknown && admission.verdict === 'deny') || (admission.asUnknown && hasColumnRules)) {
       const newer = await connection.refresh();
       if (newer !== snapshot) {
         snapshot = newer;
@@ -94,6 +97,7 @@ export class Admissions {
     // Others share what is kept, and this verdict is about this session.
     if (this.#isUncertain(snapshot)) return admission;
     if (admission.asUnknown) this.#ranUnknown = true;
+    if (admission.asUnknown && hasColumnRules) return admission;
     const cache = this.#cache(snapshot);
     if (cache.size >= maxCachedAdmissions) cache.clear();
     const shared = admission.statements.every((statement) => statement.facts.constantFree);
@@ -204,13 +208,24 @@ function refusal(code: ErrorCode, policy: string, reason: string, hint: string):
   };
 }
 
+/** By the time of an approval, something may be masked. */
+const unapprovable: Decision = {
+  verdict: 'deny',
+  policies: ['countersign/unknown'],
+  code: 'statement_unknown',
+  reason: 'one statement needs an approval, and beside it stands one that the gateway does not understand',
+  hint: 'send them one by one',
+};
+
 /** Several statements in one text stand or fall together: the strictest verdict counts for all. */
 function combine(
   all: readonly OneDecision[],
   statements: readonly AdmittedStatement[],
   snapshot: CatalogueSnapshot,
 ): Admission {
-  const within = strictest(all.map((one) => one.decision));
+  const asUnknown = all.some(({ decision }) => decision.asUnknown === true && decision.verdict !== 'deny');
+  const strict = strictest(all.map((one) => one.decision));
+  const within = asUnknown && strict.verdict === 'hold' ? unapprovable : strict;
   const sampleRows = all.reduce((sum, one) => sum + one.sampleRows, 0);
   const admission = (decision: Decision, rows: number, beyondBudget: Admission | undefined): Admission => ({
     verdict: decision.verdict,
@@ -222,11 +237,12 @@ function combine(
     sampleRows: rows,
     beyondBudget,
     snapshot,
-    asUnknown: all.some(({ decision: one }) => one.asUnknown === true && one.verdict !== 'deny'),
+    asUnknown,
   });
   if (within.verdict !== 'allow' || sampleRows === 0) return admission(within, 0, undefined);
   const beyond = strictest(all.map((one) => one.beyondBudget ?? one.decision));
-  return admission(within, sampleRows, admission(beyond, 0, undefined));
+  const safeBeyond = asUnknown && beyond.verdict === 'hold' ? unapprovable : beyond;
+  return admission(within, sampleRows, admission(safeBeyond, 0, undefined));
 }
 
 const rank: Record<Verdict, number> = { allow: 0, hold: 1, deny: 2 };

@@ -28,6 +28,7 @@ export const bypassSchema = `${customersSchema}
   create table labels (id integer primary key, label text not null unique);
   insert into labels values (1, 'one');
   create sequence numbers;
+  grant all on sequence numbers to public;
   analyze;
 `;
 
