@@ -130,6 +130,7 @@ for (const version of versions) {
       : version === 'debian15' && !hasDebianPostgres()
         ? 'SKIPPED: PostgreSQL 15 is not installed (package postgresql-15)'
         : undefined;
+  if (reason !== undefined) process.stderr.write(`\n*** the corpus on ${version}: ${reason} ***\n\n`);
   describe(`the corpus on ${version}`, reason === undefined ? {} : { skip: reason }, () => {
     let harness: Harness;
     let sides: readonly [Side, Side];
@@ -162,7 +163,7 @@ for (const version of versions) {
             ...common,
             PGPORT: String(harness.postgres.port),
             PGUSER: user ?? '',
-            PGPASSWORD: String(password),
+            PGPASSWORD: typeof password === 'string' ? password : '',
             PGDATABASE: 'direct',
           },
         },

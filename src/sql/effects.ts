@@ -5,7 +5,7 @@
 import type { Node, RangeVar, TransactionStmt, VariableSetStmt } from 'libpg-query';
 import type { Catalogue, CatalogueRelation, StatementClass, StatementFacts } from './statement.ts';
 import { type Tree, bodyIf, constantText, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
-import { collectUses, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
+import { collectUses, notInCatalogue, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
 
 export interface Effects {
   readonly class: StatementClass;
@@ -298,10 +298,23 @@ function definition(kind: string, body: Tree, tree: Node, catalogue: Catalogue):
   const opaque = kind === 'CreateSchemaStmt' || kind === 'CreateFunctionStmt' || kind === 'RuleStmt';
   const found = collectUses(inside, catalogue, { reading: 'session', checkNames: false });
   const missingIsFine = opaque || body['missing_ok'] === true || body['if_not_exists'] === true;
-  let uses: Uses = { ...found, unknowns: missingIsFine ? [] : found.unknowns };
+  const own = ownName(kind, body, made, catalogue);
+  const missing = own === undefined ? undefined : notInCatalogue(own);
+  let uses: Uses = { ...found, unknowns: missingIsFine ? [] : found.unknowns.filter((reason) => reason !== missing) };
   if (kind !== 'ViewStmt') uses = { ...uses, relations: uses.relations.map((use) => ({ ...use, access: 'write' })) };
   uses = withDropped(kind, body, uses, catalogue);
   return { ...rest, class: 'ddl', command, uses: withUnknown(uses, shadowReason(made, catalogue)) };
+}
+
+/**
+ * The one relation that need not be in the catalogue: the table itself, where a foreign key of it points back, and an index
+ * that gets another name. ALTER INDEX takes a table too, so that name must be free: a temporary one would hide what bears it.
+ */
+function ownName(kind: string, body: Tree, made: RangeVar | undefined, catalogue: Catalogue): RangeVar | undefined {
+  if (kind === 'CreateStmt') return made;
+  if (kind !== 'RenameStmt' || body['renameType'] !== 'OBJECT_INDEX') return undefined;
+  const isFree = catalogue.relationByName(undefined, String(body['newname'])) === undefined;
+  return isFree ? (body['relation'] as RangeVar | undefined) : undefined;
 }
 
 function withoutBase(body: Tree): Tree {

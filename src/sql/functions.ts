@@ -34,7 +34,7 @@ const windowFunctions = words(`
   cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number`);
 
 const computing = words(`
-  abs acos acosd acosh acldefault aclcontains aclitemeq age area array_append array_cat array_dims array_fill array_larger array_length
+  abbrev abs acos acosd acosh acldefault aclcontains aclitemeq age area array_append array_cat array_dims array_fill array_larger array_length
   array_lower array_ndims array_position array_positions array_prepend array_remove array_replace array_reverse
   array_sample array_shuffle array_smaller array_sort array_to_json array_to_string array_to_tsvector array_upper ascii
   asin asind asinh atan atan2 atan2d atand atanh

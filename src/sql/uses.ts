@@ -241,7 +241,7 @@ class Collector {
     }
     const relation = relationOf(range, this.#catalogue, this.#options.reading);
     if (relation === undefined) {
-      this.unknowns.add(`relation ${rangeText(range)} is not in the catalogue`);
+      this.unknowns.add(notInCatalogue(range));
       return;
     }
     this.addRelation(relation, access, true, range.inh === true);
@@ -433,6 +433,10 @@ export function viewTree(view: CatalogueRelation): Node | string {
 export function relationOf(range: RangeVar, catalogue: Catalogue, reading: NameReading): CatalogueRelation | undefined {
   const schema = range.schemaname ?? (reading === 'deparsed' ? 'pg_catalog' : undefined);
   return catalogue.relationByName(schema, range.relname ?? '');
+}
+
+export function notInCatalogue(range: RangeVar): string {
+  return `relation ${rangeText(range)} is not in the catalogue`;
 }
 
 export function rangeText(range: RangeVar): string {

@@ -250,6 +250,7 @@ export const attacks: readonly Attack[] = [
     "select set_config('application_name', (select token from vault limit 1), false)",
     'create temp table vault (id integer)',
     'create temp sequence numbers',
+    'alter index hidden rename to vault',
     'set search_path to pg_temp, public',
     'set role cs_gateway',
     'reset session authorization',
