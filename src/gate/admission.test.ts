@@ -1,6 +1,7 @@
 /** What is not understood: where it may run, and what becomes of a session in which it did. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { compileMasking, type MaskingTemplate } from '../masking/policy.ts';
 import { compilePolicies } from '../policy/engine.ts';
 import { loadParser } from '../sql/parse.ts';
@@ -91,6 +92,49 @@ describe('what is not understood', () => {
     const session = sessionOf(connectionWith(nothing));
     assert.equal((await session.admit('create table t2 (id int)')).verdict, 'hold');
     assert.equal((await session.admit('create table t2 (id int); select leak(1)')).verdict, 'deny');
+  });
+});
+
+describe('a session in which something runs that is not understood', () => {
+  it('is told when something is masked, once, and not after its end', async () => {
+    const connection = connectionWith(nothing);
+    const told: string[] = [];
+    const session = (name: string) => {
+      const one = sessionOf(connection);
+      one.whenUncertain(() => told.push(name));
+      return one;
+    };
+    const [plain, unknown, cached, closed] = ['plain', 'unknown', 'cached', 'closed'].map(session);
+    await plain?.admit('select id from customers');
+    await unknown?.admit('call p()');
+    cached?.cached('call p()');
+    await closed?.admit('call p()');
+    closed?.close();
+    await connection.refresh();
+    assert.deepEqual(told, []);
+    connection.setMasking(detectors);
+    await connection.refresh();
+    connection.setMasking(columns);
+    await connection.refresh();
+    assert.deepEqual(told, ['unknown', 'cached']);
+  });
+
+  it('is told when the target cannot be asked any more', async () => {
+    let isGone = false;
+    const source = {
+      fingerprint: async () => {
+        if (isGone) throw new Error('gone');
+        return 'one';
+      },
+      load: async () => sampleCatalogue,
+    };
+    const options = { name: 'crm', engine: 'postgres', labels: {}, masking: nothing, source } as const;
+    const connection = new GateConnection({ ...options, clock: { now: () => 0 }, catalogueTtlMs: 1 });
+    const session = sessionOf(connection);
+    const told = new Promise<void>((resolve) => session.whenUncertain(resolve));
+    await session.admit('call p()');
+    isGone = true;
+    await Promise.race([told, setTimeout(2_000).then(() => assert.fail('nobody was told'))]);
   });
 });
 

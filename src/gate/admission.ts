@@ -57,6 +57,8 @@ export class Admissions {
     | undefined;
   /** Something that nobody understands may have run: names may mean what we do not think. */
   #ranUnknown = false;
+  #onUncertain: (() => void) | undefined;
+  #stopWaiting: (() => void) | undefined;
 
   constructor(options: AdmissionsOptions) {
     this.#options = options;
@@ -75,7 +77,7 @@ export class Admissions {
     if (this.#isUncertain(snapshot)) return undefined;
     const cache = this.#cache(snapshot);
     const admission = cache.get(templateKey(text)) ?? cache.get(text);
-    if (admission?.asUnknown === true) this.#ranUnknown = true;
+    if (admission?.asUnknown === true) this.#runsUnknown();
     return admission;
   }
 
@@ -96,7 +98,7 @@ export class Admissions {
     }
     // Others share what is kept, and this verdict is about this session.
     if (this.#isUncertain(snapshot)) return admission;
-    if (admission.asUnknown) this.#ranUnknown = true;
+    if (admission.asUnknown) this.#runsUnknown();
     if (admission.asUnknown && hasColumnRules) return admission;
     const cache = this.#cache(snapshot);
     if (cache.size >= maxCachedAdmissions) cache.clear();
@@ -108,6 +110,21 @@ export class Admissions {
   /** The verdict on one setting in a start-up packet, as if it were `SET name = value`. */
   settingDecision(name: string, value: string): Decision {
     return this.#ask('setting', { setting: { name, value }, command: 'SET' });
+  }
+
+  /** Calls back when the session is uncertain, also while one of its statements runs. */
+  whenUncertain(callback: () => void): void {
+    this.#onUncertain = callback;
+  }
+
+  close(): void {
+    this.#stopWaiting?.();
+  }
+
+  #runsUnknown(): void {
+    if (this.#ranUnknown) return;
+    this.#ranUnknown = true;
+    if (this.#onUncertain !== undefined) this.#stopWaiting = this.connection.whenMasked(this.#onUncertain);
   }
 
   /** What ran without being understood was harmless while nothing was masked; what it left behind is not any more. */
@@ -144,13 +161,7 @@ export class Admissions {
   #decideOne(statement: AdmittedStatement, snapshot: CatalogueSnapshot): OneDecision {
     const { facts, touchesMasked } = statement;
     const lineage = facts.lineage;
-    if (this.#isUncertain(snapshot))
-      return refusal(
-        'statement_denied',
-        'countersign/uncertain-session',
-        'this session ran statements that the gateway does not understand, and since then something is masked on this connection',
-        'connect again',
-      );
+    if (this.#isUncertain(snapshot)) return { decision: uncertain, sampleRows: 0, beyondBudget: undefined };
     if (facts.class === 'copy-out')
       return refusal(
         'copy_refused',
@@ -206,6 +217,24 @@ function refusal(code: ErrorCode, policy: string, reason: string, hint: string):
     sampleRows: 0,
     beyondBudget: undefined,
   };
+}
+
+const uncertain: Decision = {
+  verdict: 'deny',
+  policies: ['countersign/uncertain-session'],
+  code: 'statement_denied',
+  reason:
+    'this session ran statements that the gateway does not understand, and since then something is masked on this connection',
+  hint: 'connect again',
+};
+
+/** What ends a session in which something ran that nobody understands, once something is masked. */
+export function uncertainty(): CountersignError {
+  const { reason, policies, hint } = uncertain;
+  return new CountersignError('statement_denied', `countersign: ${reason}`, {
+    detail: `rule: ${policies.join(', ')}`,
+    hint,
+  });
 }
 
 /** By the time of an approval, something may be masked. */

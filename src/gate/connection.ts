@@ -34,6 +34,8 @@ export interface GateConnectionOptions {
   readonly catalogueTtlMs: number;
 }
 
+const shortestWatchMs = 200;
+
 export class GateConnection {
   readonly name: string;
   readonly engine: 'postgres';
@@ -46,6 +48,8 @@ export class GateConnection {
   #fingerprint: string | undefined;
   #checkedAtMs = Number.NEGATIVE_INFINITY;
   #refreshing: Promise<CatalogueSnapshot> | undefined;
+  readonly #waiting = new Set<() => void>();
+  #watch: NodeJS.Timeout | undefined;
 
   constructor(options: GateConnectionOptions) {
     this.name = options.name;
@@ -68,6 +72,37 @@ export class GateConnection {
     this.#snapshot = undefined;
     this.#fingerprint = undefined;
     this.#checkedAtMs = Number.NEGATIVE_INFINITY;
+    if (this.#waiting.size > 0) this.#look();
+  }
+
+  /**
+   * Calls back once when something is masked, or when that cannot be told any more. As long as somebody waits, the
+   * target is asked as often as a snapshot grows too old. Returns what ends the wait.
+   */
+  whenMasked(callback: () => void): () => void {
+    this.#waiting.add(callback);
+    this.#watch ??= setInterval(() => this.#look(), Math.max(this.#ttlMs, shortestWatchMs)).unref();
+    return () => {
+      this.#waiting.delete(callback);
+      this.#stopWatching();
+    };
+  }
+
+  #look(): void {
+    this.refresh().catch(() => this.#callWaiting());
+  }
+
+  #callWaiting(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    this.#stopWatching();
+    for (const callback of waiting) callback();
+  }
+
+  #stopWatching(): void {
+    if (this.#waiting.size > 0) return;
+    clearInterval(this.#watch);
+    this.#watch = undefined;
   }
 
   /** The newest snapshot, however old. The caller has waited for one before. */
@@ -121,6 +156,7 @@ export class GateConnection {
       this.#fingerprint = fingerprint;
     }
     this.#checkedAtMs = askedAtMs;
+    if (!this.#snapshot.nothingMasked) this.#callWaiting();
     return this.#snapshot;
   }
 }
