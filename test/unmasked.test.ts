@@ -41,6 +41,14 @@ async function refusal(client: pg.Client, text: string): Promise<pg.DatabaseErro
 /** What the first session was told at its end. */
 let ended: Error | undefined;
 
+async function eventually(condition: () => Promise<boolean>): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    if (await condition()) return;
+    await sleep(50);
+  }
+  assert.fail('this never came true');
+}
+
 describe('before something is masked', () => {
   it('the name of a table that is still to come is taken in one session', async () => {
     await first.query('do $$ begin create temp table people (id integer, label text); end $$');
@@ -73,6 +81,7 @@ describe('before something is masked', () => {
     await harness.target('drop table young');
     await sleep(700);
     // The table above has ended whatever was uncertain: once more.
+    ended = undefined;
     first = await harness.connect('reader');
     first.on('error', (error) => (ended ??= error));
     await first.query('do $$ begin create temp table people (id integer, label text); end $$');
@@ -96,12 +105,15 @@ describe('after that', () => {
     waiting.on('notice', (notice) => seen.push(notice.message ?? ''));
     slow = refusal(
       waiting,
-      "do $$ begin perform pg_sleep(3); raise notice 'late: %', (select ssn from people); end $$",
+      "do $$ begin perform pg_sleep(4); raise notice 'late: %', (select ssn from people); end $$",
     );
+    await eventually(async () => {
+      const sleeping = "select pid from pg_stat_activity where wait_event = 'PgSleep'";
+      return (await harness.target(sleeping)).length > 0;
+    });
     await harness.target("create table people (id integer, ssn text); insert into people values (1, '123-45-6789')");
     await harness.target('grant all on people to cs_executor');
-    // The catalogue's picture is half a second old at most.
-    await sleep(1_200);
+    await eventually(async () => ended !== undefined);
   });
 
   it('the session that may have prepared something is over, though it was idle', async () => {
@@ -113,7 +125,7 @@ describe('after that', () => {
     const error = await slow;
     assert.deepEqual([error.severity, error.code], ['FATAL', '42501']);
     assert.match(`${error.detail} ${error.hint}`, /uncertain-session.* connect again/);
-    await sleep(2_500);
+    await sleep(1_000);
     assert.deepEqual(seen, []);
   });
 
