@@ -73,10 +73,13 @@ const groups: Record<Who, string[]> = {
 const secret = 'test-secret';
 const rolePassword = 'test-role';
 
-/** `reader` is an executor whom a policy of the tests lets read and write without an approval. */
+/**
+ * `reader` is an executor whom a policy of the tests lets read and write without an approval, and run what nobody
+ * understands (as far as the gateway lets anybody).
+ */
 export const readerPolicy = `
 @id("tests/reader")
-permit (principal in Group::"readers", action in [Action::"read", Action::"sample", Action::"write", Action::"copy-in", Action::"copy-out", Action::"session"], resource);
+permit (principal in Group::"readers", action in [Action::"read", Action::"sample", Action::"write", Action::"copy-in", Action::"copy-out", Action::"session", Action::"unknown"], resource);
 `;
 
 export async function startHarness(options: HarnessOptions): Promise<Harness> {

@@ -35,6 +35,8 @@ export interface Admission {
   /** What holds when the budget is used up. */
   readonly beyondBudget: Admission | undefined;
   readonly snapshot: CatalogueSnapshot;
+  /** A statement in it was admitted without being understood. */
+  readonly asUnknown: boolean;
 }
 
 const maxCachedAdmissions = 4_000;
@@ -53,6 +55,10 @@ export class Admissions {
   #lastCache:
     | { readonly snapshot: CatalogueSnapshot; readonly policies: PolicySet; readonly cache: Map<string, Admission> }
     | undefined;
+  /** Something that nobody understands may have run: names may mean what we do not think. */
+  #ranUnknown = false;
+  #onUncertain: (() => void) | undefined;
+  #stopWaiting: (() => void) | undefined;
 
   constructor(options: AdmissionsOptions) {
     this.#options = options;
@@ -68,22 +74,32 @@ export class Admissions {
   cached(text: string): Admission | undefined {
     const snapshot = this.#options.connection.fresh();
     if (snapshot === undefined) return undefined;
+    if (this.#isUncertain(snapshot)) return undefined;
     const cache = this.#cache(snapshot);
-    return cache.get(templateKey(text)) ?? cache.get(text);
+    const admission = cache.get(templateKey(text)) ?? cache.get(text);
+    if (admission?.asUnknown === true) this.#runsUnknown();
+    return admission;
   }
 
   async admit(text: string): Promise<Admission> {
     const { connection } = this.#options;
     let snapshot = connection.fresh() ?? (await connection.refresh());
     let admission = this.#decide(text, snapshot);
-    // A name that we do not know may be younger than our picture: look once more before refusing.
-    if (admission.verdict === 'deny' && admission.statements.some((statement) => statement.facts.unknowns.length > 0)) {
+    // A name that we do not know may be younger than our picture: look once more before refusing. Nor may something that
+    // is masked be younger, where a rule waits for it.
+    const { hasColumnRules } = connection.masking;
+    const unknown = admission.statements.some((statement) => statement.facts.unknowns.length > 0);
+    if ((unknown && admission.verdict === 'deny') || (admission.asUnknown && hasColumnRules)) {
       const newer = await connection.refresh();
       if (newer !== snapshot) {
         snapshot = newer;
         admission = this.#decide(text, snapshot);
       }
     }
+    // Others share what is kept, and this verdict is about this session.
+    if (this.#isUncertain(snapshot)) return admission;
+    if (admission.asUnknown) this.#runsUnknown();
+    if (admission.asUnknown && hasColumnRules) return admission;
     const cache = this.#cache(snapshot);
     if (cache.size >= maxCachedAdmissions) cache.clear();
     const shared = admission.statements.every((statement) => statement.facts.constantFree);
@@ -94,6 +110,26 @@ export class Admissions {
   /** The verdict on one setting in a start-up packet, as if it were `SET name = value`. */
   settingDecision(name: string, value: string): Decision {
     return this.#ask('setting', { setting: { name, value }, command: 'SET' });
+  }
+
+  /** Calls back when the session is uncertain, also while one of its statements runs. */
+  whenUncertain(callback: () => void): void {
+    this.#onUncertain = callback;
+  }
+
+  close(): void {
+    this.#stopWaiting?.();
+  }
+
+  #runsUnknown(): void {
+    if (this.#ranUnknown) return;
+    this.#ranUnknown = true;
+    if (this.#onUncertain !== undefined) this.#stopWaiting = this.connection.whenMasked(this.#onUncertain);
+  }
+
+  /** What ran without being understood was harmless while nothing was masked; what it left behind is not any more. */
+  #isUncertain(snapshot: CatalogueSnapshot): boolean {
+    return this.#ranUnknown && !snapshot.nothingMasked;
   }
 
   #cache(snapshot: CatalogueSnapshot): Map<string, Admission> {
@@ -113,7 +149,8 @@ export class Admissions {
     const statements = all.map((facts): AdmittedStatement => {
       // Where something is not understood, what it reaches is not known either.
       const touchesMasked =
-        facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid));
+        !snapshot.nothingMasked &&
+        (facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid)));
       const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking: connection.masking };
       return { facts, touchesMasked, results: new ResultPlan(plan) };
     });
@@ -130,12 +167,18 @@ export class Admissions {
   #decideOne(statement: AdmittedStatement, snapshot: CatalogueSnapshot): OneDecision {
     const { facts, touchesMasked } = statement;
     const lineage = facts.lineage;
+    if (this.#isUncertain(snapshot)) return { decision: uncertain, sampleRows: 0, beyondBudget: undefined };
     if (touchesMasked && facts.unknowns.length === 0 && !lineage.resolved && facts.class !== 'explain') {
       const reason = `cannot tell which masked columns the result depends on: ${lineage.reason}`;
       return refusal('lineage_unresolved', 'countersign/lineage', reason, 'name the columns plainly');
     }
     const maskedPredicates = lineage.resolved ? lineage.predicates.filter((column) => isMasked(snapshot, column)) : [];
-    const common = { facts, touchesMasked, maskedPredicates: maskedPredicates.map(columnName) };
+    const common = {
+      facts,
+      touchesMasked,
+      nothingMasked: snapshot.nothingMasked,
+      maskedPredicates: maskedPredicates.map(columnName),
+    };
     const full = this.#ask('statement', { ...common, withinBudget: false });
     const { rowsAtMost } = facts;
     if (full.verdict === 'allow' || rowsAtMost === undefined || rowsAtMost > this.#options.sampleRowsPerHour) {
@@ -191,13 +234,42 @@ const fetchAmongOthers = refusal(
   'send it as a text of its own',
 );
 
+const uncertain: Decision = {
+  verdict: 'deny',
+  policies: ['countersign/uncertain-session'],
+  code: 'statement_denied',
+  reason:
+    'this session ran statements that the gateway does not understand, and since then something is masked on this connection',
+  hint: 'connect again',
+};
+
+/** What ends a session in which something ran that nobody understands, once something is masked. */
+export function uncertainty(): CountersignError {
+  const { reason, policies, hint } = uncertain;
+  return new CountersignError('statement_denied', `countersign: ${reason}`, {
+    detail: `rule: ${policies.join(', ')}`,
+    hint,
+  });
+}
+
+/** By the time of an approval, something may be masked. */
+const unapprovable: Decision = {
+  verdict: 'deny',
+  policies: ['countersign/unknown'],
+  code: 'statement_unknown',
+  reason: 'one statement needs an approval, and beside it stands one that the gateway does not understand',
+  hint: 'send them one by one',
+};
+
 /** Several statements in one text stand or fall together: the strictest verdict counts for all. */
 function combine(
   all: readonly OneDecision[],
   statements: readonly AdmittedStatement[],
   snapshot: CatalogueSnapshot,
 ): Admission {
-  const within = strictest(all.map((one) => one.decision));
+  const asUnknown = all.some(({ decision }) => decision.asUnknown === true && decision.verdict !== 'deny');
+  const strict = strictest(all.map((one) => one.decision));
+  const within = asUnknown && strict.verdict === 'hold' ? unapprovable : strict;
   const sampleRows = all.reduce((sum, one) => sum + one.sampleRows, 0);
   const admission = (decision: Decision, rows: number, beyondBudget: Admission | undefined): Admission => ({
     verdict: decision.verdict,
@@ -209,10 +281,12 @@ function combine(
     sampleRows: rows,
     beyondBudget,
     snapshot,
+    asUnknown,
   });
   if (within.verdict !== 'allow' || sampleRows === 0) return admission(within, 0, undefined);
   const beyond = strictest(all.map((one) => one.beyondBudget ?? one.decision));
-  return admission(within, sampleRows, admission(beyond, 0, undefined));
+  const safeBeyond = asUnknown && beyond.verdict === 'hold' ? unapprovable : beyond;
+  return admission(within, sampleRows, admission(safeBeyond, 0, undefined));
 }
 
 const rank: Record<Verdict, number> = { allow: 0, hold: 1, deny: 2 };

@@ -18,6 +18,8 @@ export interface CatalogueSource {
 export interface CatalogueSnapshot {
   readonly catalogue: Catalogue;
   readonly maskIndex: MaskIndex;
+  /** No column is masked, and no detector is configured. */
+  readonly nothingMasked: boolean;
   /** Caches of whoever works on this snapshot, by a key of theirs. They die with it. */
   readonly caches: Map<string, Map<string, unknown>>;
 }
@@ -32,6 +34,8 @@ export interface GateConnectionOptions {
   readonly catalogueTtlMs: number;
 }
 
+const shortestWatchMs = 200;
+
 export class GateConnection {
   readonly name: string;
   readonly engine: 'postgres';
@@ -44,6 +48,8 @@ export class GateConnection {
   #fingerprint: string | undefined;
   #checkedAtMs = Number.NEGATIVE_INFINITY;
   #refreshing: Promise<CatalogueSnapshot> | undefined;
+  readonly #waiting = new Set<() => void>();
+  #watch: NodeJS.Timeout | undefined;
 
   constructor(options: GateConnectionOptions) {
     this.name = options.name;
@@ -66,6 +72,37 @@ export class GateConnection {
     this.#snapshot = undefined;
     this.#fingerprint = undefined;
     this.#checkedAtMs = Number.NEGATIVE_INFINITY;
+    if (this.#waiting.size > 0) this.#look();
+  }
+
+  /**
+   * Calls back once when something is masked, or when that cannot be told any more. As long as somebody waits, the
+   * target is asked as often as a snapshot grows too old. Returns what ends the wait.
+   */
+  whenMasked(callback: () => void): () => void {
+    this.#waiting.add(callback);
+    this.#watch ??= setInterval(() => this.#look(), Math.max(this.#ttlMs, shortestWatchMs)).unref();
+    return () => {
+      this.#waiting.delete(callback);
+      this.#stopWatching();
+    };
+  }
+
+  #look(): void {
+    this.refresh().catch(() => this.#callWaiting());
+  }
+
+  #callWaiting(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    this.#stopWatching();
+    for (const callback of waiting) callback();
+  }
+
+  #stopWatching(): void {
+    if (this.#waiting.size > 0) return;
+    clearInterval(this.#watch);
+    this.#watch = undefined;
   }
 
   /** The newest snapshot, however old. The caller has waited for one before. */
@@ -107,14 +144,19 @@ export class GateConnection {
       const catalogue = await this.#source.load();
       // The rules changed while we waited: this answer belongs to nobody.
       if (masking !== this.#masking) return this.#load();
+      const maskIndex = buildMaskIndex(this.#masking, catalogue, (relation) => viewLineage(catalogue, relation));
       this.#snapshot = {
         catalogue,
-        maskIndex: buildMaskIndex(this.#masking, catalogue, (relation) => viewLineage(catalogue, relation)),
+        maskIndex,
+        nothingMasked:
+          this.#masking.detectors.names.length === 0 &&
+          !catalogue.relations.some((relation) => maskIndex.touches(relation.oid)),
         caches: new Map(),
       };
       this.#fingerprint = fingerprint;
     }
     this.#checkedAtMs = askedAtMs;
+    if (!this.#snapshot.nothingMasked) this.#callWaiting();
     return this.#snapshot;
   }
 }

@@ -4,7 +4,7 @@
  * its data as every other result.
  */
 import { CountersignError } from '../errors.ts';
-import { compileCopyMasker, type CopyMasker } from '../masking/copy.ts';
+import { compileCopyMasker, copyAsItIs, type CopyMasker } from '../masking/copy.ts';
 import type { CopyResponse, ResultColumn } from '../wire/postgres/backend.ts';
 import { encodeClose, encodeDescribe, encodeParse, encodeSync } from '../wire/postgres/frontend.ts';
 import type { ByteSink } from '../lib/byte-sink.ts';
@@ -37,7 +37,10 @@ export function encodeCopyProbe(probe: CopyProbe, pipeline: Pipeline, sink: Byte
 /** @throws CountersignError `lineage_unresolved` when it cannot be told what to mask */
 export function copyMaskerOf(statement: AdmittedStatement, execution: Execution, response: CopyResponse): CopyMasker {
   const { copyOut } = statement.facts;
-  if (copyOut === undefined) throw new Error('the target sends the data of a COPY that was not seen in the text');
+  if (copyOut === undefined) {
+    if (statement.results.canMask) throw new Error('the target sends the data of a COPY that was not seen in the text');
+    return copyAsItIs;
+  }
   const { columnFormats, format } = response;
   if ((copyOut.format === 'binary') !== (format === 1) || columnFormats.some((one) => one !== format)) {
     throw new Error('the target sends a COPY in another layout than its text says');

@@ -14,7 +14,7 @@ import type { TransparencyLog } from '../audit/log.ts';
 import type { Recording, RecordingStore } from '../audit/recording.ts';
 import type { GatewayLimits } from '../config/schema.ts';
 import { CountersignError } from '../errors.ts';
-import { Admissions } from '../gate/admission.ts';
+import { Admissions, uncertainty } from '../gate/admission.ts';
 import type { GateConnection } from '../gate/connection.ts';
 import type { ControlPlane, SessionIdentity } from '../gate/control-plane.ts';
 import { errorFields } from '../gate/error-fields.ts';
@@ -398,6 +398,7 @@ export class PostgresListener {
       onError,
       onEnd: (reason) => {
         clearTimeout(idle);
+        admissions.close();
         this.#sessions.delete(mapKey);
         socket.end();
         const timer = setTimeout(() => socket.destroy(), 2_000);
@@ -410,6 +411,7 @@ export class PostgresListener {
         void finished.finally(() => this.#closing.delete(finished));
       },
     });
+    admissions.whenUncertain(() => gate.fail(uncertainty()));
     this.#sessions.set(mapKey, { gate, upstream, socket, principalId: identity.principal.id, credentialUser: user });
     const greeting = new ByteSink(1024);
     encodeAuthenticationOk(greeting);

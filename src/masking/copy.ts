@@ -42,6 +42,14 @@ export function compileCopyMasker(layout: CopyLayout, columns: number, masker: R
   return layout.format === 'binary' ? new BinaryCopy(masker) : new TextCopy(layout, columns, masker);
 }
 
+/** For a COPY whose layout is not known, where nothing is masked: every message counts as a row. */
+export const copyAsItIs: CopyMasker = {
+  mask(src, start, end, sink) {
+    sink.copy(src, start, end);
+    return { rows: 1, maskedCells: 0 };
+  },
+};
+
 const signature = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1');
 const binaryHeadBytes = signature.length + 8;
 

@@ -22,10 +22,12 @@ forbid (principal, action in Action::"statement", resource) unless {
   (context.duty == "executor" && principal in Duty::"executor")
 };
 
+// What is not understood could read anything. It may run only where there is nothing to hide, and only for whom a policy
+// names Action::"unknown" (engine.ts).
 @id("unknown")
 @code("statement_unknown")
-@reason("the statement contains something that the gateway does not understand, so nothing of it is run")
-forbid (principal, action == Action::"unknown", resource);
+@reason("the statement contains something that the gateway does not understand, and on this connection something is masked, so nothing of it is run")
+forbid (principal, action == Action::"unknown", resource) unless { context.nothingMasked };
 
 // Filtering, joining, sorting or grouping by a masked column answers questions about its raw values.
 @id("masked-predicate")
@@ -42,6 +44,7 @@ forbid (principal, action in Action::"statement", resource) when { !context.mask
 forbid (principal, action == Action::"explain", resource) when { context.touchesMasked };
 
 // Settings that change how text is read, which relation a name means, who the session is, or how a masked value looks.
+// Where nothing is masked they count as what is not understood (statement.ts).
 @id("setting-unsafe")
 @code("statement_denied")
 @reason("this setting changes how statements are read, which objects names mean, or who the session is")
@@ -219,8 +222,17 @@ permit (principal, action == Action::"setting", resource) when {
       "application_name", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
       "idle_session_timeout", "transaction_timeout", "extra_float_digits", "datestyle", "intervalstyle", "timezone",
       "client_encoding", "standard_conforming_strings", "default_transaction_isolation", "transaction_isolation",
-      "jit", "tcp_user_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"
+      "jit", "tcp_user_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count",
+      "work_mem", "maintenance_work_mem", "hash_mem_multiplier", "temp_buffers", "effective_cache_size",
+      "effective_io_concurrency", "random_page_cost", "seq_page_cost", "cpu_tuple_cost", "cpu_index_tuple_cost",
+      "cpu_operator_cost", "parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size",
+      "min_parallel_index_scan_size", "max_parallel_workers", "max_parallel_workers_per_gather",
+      "max_parallel_maintenance_workers", "jit_above_cost", "jit_inline_above_cost", "jit_optimize_above_cost", "geqo",
+      "geqo_threshold", "from_collapse_limit", "join_collapse_limit", "cursor_tuple_fraction", "plan_cache_mode",
+      "constraint_exclusion", "default_text_search_config"
     ].contains(context.setting.name) ||
+    // How the planner may go about a statement; what it answers is the same.
+    context.setting.name like "enable_*" ||
     (context.setting.name == "all" && context.command == "RESET") ||
     (context.setting.name == "bytea_output" && context.setting.value == "hex") ||
     (

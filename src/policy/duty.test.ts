@@ -198,6 +198,7 @@ void test('code and Cedar say the same of every person and every request', () =>
         'all',
         {
           id: 'all',
+          namesUnknown: false,
           effect: 'permit',
           text: 'permit (principal, action, resource);',
           code: undefined,

@@ -88,6 +88,7 @@ void test('a prohibition whose evaluation fails counts as a prohibition, a permi
       paging: false,
       relations: [],
       touchesMasked: false,
+      nothingMasked: false,
       maskedPredicates: [],
       setting: { name: '', value: '' },
     },

@@ -49,6 +49,8 @@ export interface PolicyAnswer {
 export interface CompiledPolicy {
   readonly id: string;
   readonly effect: 'permit' | 'forbid';
+  /** Its scope names Action::"unknown" itself; "any action" and "any statement" do not. */
+  readonly namesUnknown: boolean;
   readonly text: string;
   readonly code: ErrorCode | undefined;
   readonly reason: string | undefined;
@@ -124,10 +126,17 @@ export class PolicySet {
     if (broken.length > 0) return failed('a prohibition could not be evaluated, so it counts', broken);
     const policies = diagnostics.reason.toSorted();
     if (decision === 'allow') {
+      if (question.action === 'unknown') return this.#explicitly(policies);
       return { allowed: true, policies, code: undefined, reason: undefined, hint: undefined };
     }
     const first = this.#mostTelling(policies);
     return { allowed: false, policies, code: first?.code, reason: first?.reason, hint: first?.hint };
+  }
+
+  /** What is not understood can do anything: a permission for it has to say that it is meant. */
+  #explicitly(permits: readonly string[]): PolicyAnswer {
+    const policies = permits.filter((id) => this.policies.get(id)?.namesUnknown === true);
+    return { allowed: policies.length > 0, policies, code: undefined, reason: undefined, hint: undefined };
   }
 
   /** A built-in rule explains better than a user's, and a policy with a reason better than one without. */
@@ -197,7 +206,7 @@ function parseFile(file: PolicyFile): CompiledPolicy[] {
   return parts.policies.map((text, index): CompiledPolicy => {
     const json = policyToJson(text);
     if (json.type === 'failure') throw invalid(file, messages(json.errors));
-    const { effect, annotations } = json.json;
+    const { effect, action, annotations } = json.json;
     const id = annotations?.['id'] ?? `#${(places[index] ?? index) + 1}`;
     const code = annotations?.['code'];
     if (code !== undefined && !Object.hasOwn(errorTable, code)) {
@@ -206,6 +215,7 @@ function parseFile(file: PolicyFile): CompiledPolicy[] {
     return {
       id: `${file.name}/${id}`,
       effect,
+      namesUnknown: JSON.stringify(action).includes('"id":"unknown"'),
       text,
       code: code as ErrorCode | undefined,
       reason: annotations?.['reason'],

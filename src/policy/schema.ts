@@ -66,6 +66,7 @@ type StatementContext = {
   paging: Bool,
   relations: Set<String>,
   touchesMasked: Bool,
+  nothingMasked: Bool,
   maskedPredicates: Set<String>,
   setting: Setting,
 };

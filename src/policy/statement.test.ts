@@ -91,6 +91,8 @@ for (const [what, given, withinBudget, designer, executor] of [
   ['EXPLAIN', { class: 'explain', command: 'EXPLAIN' }, false, 'allow', 'deny'],
   ['DEALLOCATE', { class: 'session', command: 'DEALLOCATE' }, false, 'allow', 'allow'],
   ['DISCARD ALL', { class: 'session', command: 'DISCARD ALL' }, false, 'allow', 'allow'],
+  ['an advisory lock', { class: 'session', command: 'ADVISORY LOCK' }, false, 'deny', 'deny'],
+  ['NOTIFY', { class: 'session', command: 'NOTIFY' }, false, 'deny', 'deny'],
   ['LISTEN', { class: 'session', command: 'LISTEN' }, false, 'deny', 'deny'],
   ['what is not understood', { class: 'unknown', command: 'DO' }, true, 'deny', 'deny'],
   ['a read with one unknown part', { unknowns: ['function f()'], rowsAtMost: 1 }, true, 'deny', 'deny'],
@@ -174,6 +176,8 @@ void test('settings: harmless ones are allowed, those that change how we read ar
     ['bytea_output', 'hex'],
     ['client_min_messages', 'warning'],
     ['default_transaction_read_only', 'on'],
+    ['work_mem', '1GB'],
+    ['enable_seqscan', 'off'],
   ] as const;
   for (const [name, value] of allowed) assert.equal(setting(name, value), 'allow', `${name} = ${value}`);
   const denied = [
@@ -190,7 +194,8 @@ void test('settings: harmless ones are allowed, those that change how we read ar
     ['bytea_output', 'escape'],
     ['client_min_messages', 'debug5'],
     ['default_transaction_read_only', 'off'],
-    ['work_mem', '1GB'],
+    ['session_replication_role', 'replica'],
+    ['app.tenant', '7'],
     ['all', undefined],
   ] as const;
   for (const [name, value] of denied) assert.equal(setting(name, value), 'deny', `${name} = ${value}`);
@@ -214,6 +219,49 @@ void test('settings: harmless ones are allowed, those that change how we read ar
   assert.equal(decide({ facts: facts(), maskedPredicates: ['a'] }, 'designer', generous).verdict, 'deny');
   assert.equal(decide({ facts: facts() }, 'admin', generous).verdict, 'deny');
   assert.equal(decide({ facts: facts() }, 'designer', generous).verdict, 'allow');
+});
+
+void test('what is not understood runs only where nothing is masked, and only for whom a policy names it', () => {
+  const set = (text: string) => compilePolicies({ files: [{ name: 'u.cedar', text }] });
+  const named = set('permit (principal, action in [Action::"read", Action::"unknown"], resource);');
+  const asApproved = set('permit (principal, action == Action::"unknown", resource) when { context.approved };');
+  const blankets = [
+    'permit (principal, action, resource);',
+    'permit (principal, action in Action::"statement", resource);',
+    'permit (principal, action, resource) when { action == Action::"unknown" };',
+  ].map(set);
+  const unknown = facts({ class: 'unknown', unknowns: ['the command DO is not understood'] });
+  const verdict = (policy: PolicySet, nothingMasked: boolean | undefined, given = unknown) =>
+    decide({ facts: given, nothingMasked }, 'designer', policy).verdict;
+  assert.equal(verdict(named, true), 'allow');
+  for (const nothingMasked of [false, undefined]) {
+    const decision = decide({ facts: unknown, nothingMasked }, 'designer', named);
+    assert.deepEqual([decision.verdict, decision.code], ['deny', 'statement_unknown']);
+    assert.match(decision.reason, /something is masked.*DO is not understood/);
+  }
+  for (const policy of [policies, ...blankets]) assert.equal(verdict(policy, true), 'deny');
+  assert.equal(verdict(asApproved, true), 'deny', 'nobody can approve it');
+  assert.equal(decide({ facts: unknown, nothingMasked: true }, 'admin', named).verdict, 'deny');
+
+  // Settings after which names mean something else count as not understood.
+  const setting = (name: string, value: string) =>
+    facts({ class: 'setting', command: 'SET', setting: { name, value }, relations: [] });
+  for (const [name, value] of [
+    ['search_path', 'a'],
+    ['role', 'x'],
+    ['datestyle', 'german'],
+  ] as const) {
+    assert.equal(verdict(named, true, setting(name, value)), 'allow', name);
+    for (const policy of [policies, ...blankets])
+      assert.equal(verdict(policy, true, setting(name, value)), 'deny', name);
+    assert.equal(verdict(named, false, setting(name, value)), 'deny', name);
+  }
+  assert.equal(verdict(named, true, setting('client_encoding', 'latin1')), 'deny');
+  assert.equal(verdict(named, true, setting('standard_conforming_strings', 'off')), 'deny');
+  const forbidding = set(
+    'permit (principal, action == Action::"unknown", resource); forbid (principal, action == Action::"setting", resource);',
+  );
+  assert.equal(verdict(forbidding, true, setting('search_path', 'a')), 'deny');
 });
 
 void test('a user narrows by label, group and relation, and a denial names the rule and its reason', () => {

@@ -25,6 +25,8 @@ export interface StatementQuestion {
   readonly facts?: StatementFacts | undefined;
   /** The relation closure touches a masked column. Not said counts as yes. */
   readonly touchesMasked?: boolean | undefined;
+  /** No column of the connection is masked, and no detector is configured for it. Not said counts as no. */
+  readonly nothingMasked?: boolean | undefined;
   /** Masked columns among `facts.lineage.predicates`, as schema.relation.column. */
   readonly maskedPredicates?: readonly string[] | undefined;
   /** The reader's sampling budget covers `facts.rowsAtMost` (the caller takes the rows from it before each execution). */
@@ -44,6 +46,8 @@ export interface Decision {
   /** One sentence for people. Names rules, relations and columns; holds no value. */
   readonly reason: string;
   readonly hint?: string | undefined;
+  /** It was decided as something that is not understood: what the session is after it has run is not known. */
+  readonly asUnknown?: boolean | undefined;
 }
 
 /**
@@ -77,10 +81,26 @@ export function actionOf(facts: StatementFacts, withinBudget: boolean): Statemen
   }
 }
 
+/** Settings by which the gateway itself reads texts and results, whatever is masked. */
+const settingsOfOurReading: ReadonlySet<string> = new Set(['client_encoding', 'standard_conforming_strings']);
+const settingRules: ReadonlySet<string> = new Set(['countersign/setting-unsafe', 'countersign/setting-value']);
+
 /** Never throws: what cannot be decided is denied. */
 export function decideStatement(policySet: PolicySet, question: StatementQuestion): Decision {
-  const { identity, connection } = question;
   const action = actionOfQuestion(question);
+  const decision = decideAs(policySet, question, action);
+  if (action !== 'setting' || question.nothingMasked !== true || decision.verdict !== 'deny') return decision;
+  const isOurs = settingsOfOurReading.has(contextOf(question).setting.name);
+  if (isOurs || decision.policies.length === 0 || !decision.policies.every((id) => settingRules.has(id))) {
+    return decision;
+  }
+  // After it, names and values mean something else: no worse than anything else that is not understood.
+  const asUnknown = decideAs(policySet, question, 'unknown');
+  return asUnknown.verdict === 'allow' ? asUnknown : decision;
+}
+
+function decideAs(policySet: PolicySet, question: StatementQuestion, action: StatementAction): Decision {
+  const { identity, connection } = question;
   const context = contextOf(question);
   const ask = (approved: boolean) =>
     policySet.evaluate({
@@ -92,8 +112,10 @@ export function decideStatement(policySet: PolicySet, question: StatementQuestio
     });
   const plain = ask(false);
   const what = `${actionWords[action]} on ${connection.name} in the duty of ${identity.duty}`;
-  if (plain.allowed) return { verdict: 'allow', policies: plain.policies, reason: `${what} is permitted` };
-  const approved = ask(true);
+  const asUnknown = action === 'unknown';
+  if (plain.allowed) return { verdict: 'allow', policies: plain.policies, reason: `${what} is permitted`, asUnknown };
+  // Nobody can approve what nobody understands: what it reaches may be something else by then.
+  const approved = asUnknown ? plain : ask(true);
   if (approved.allowed) {
     return { verdict: 'hold', policies: approved.policies, reason: `${what} needs an approval` };
   }
@@ -103,6 +125,7 @@ export function decideStatement(policySet: PolicySet, question: StatementQuestio
     code: approved.code ?? 'statement_denied',
     reason: `${approved.reason ?? noPermit(what, approved.policies)}${specifics(action, question)}`,
     hint: approved.hint ?? hints[action],
+    asUnknown,
   };
 }
 
@@ -135,6 +158,7 @@ function contextOf(question: StatementQuestion) {
     paging: facts?.paging ?? false,
     relations: [...relations].toSorted(),
     touchesMasked: question.touchesMasked ?? question.kind === 'statement',
+    nothingMasked: question.nothingMasked ?? false,
     maskedPredicates: [...new Set(question.maskedPredicates ?? [])].toSorted(),
     setting: { name: setting?.name.trim().toLowerCase() ?? '', value: settingValue(setting?.value) },
   };
@@ -193,5 +217,6 @@ const actionWords: Record<StatementAction, string> = {
 
 const hints: Partial<Record<StatementAction, string>> = {
   connect: 'ask an administrator which of your groups is bound to a duty on this connection',
+  unknown: 'it runs only where nothing is masked, and for whom a policy names Action::"unknown"; see docs/policies.md',
   setting: 'leave the setting out; docs/connect.md lists the settings that a session may change',
 };

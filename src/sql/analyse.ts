@@ -111,6 +111,7 @@ function rowsOf(statementClass: StatementFacts['class'], tree: ParsedStatement['
     case 'setting':
     case 'session':
     case 'empty':
+      if ('SelectStmt' in tree) return rowsAtMost(tree);
       return 'ExplainStmt' in tree ? undefined : 0;
     case 'copy-out':
     case 'show':

@@ -5,7 +5,7 @@
 import type { Node, RangeVar, TransactionStmt, VariableSetStmt } from 'libpg-query';
 import type { Catalogue, CatalogueRelation, StatementClass, StatementFacts } from './statement.ts';
 import { type Tree, bodyIf, constantText, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
-import { collectUses, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
+import { collectUses, notInCatalogue, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
 
 export interface Effects {
   readonly class: StatementClass;
@@ -59,6 +59,7 @@ const handledKinds = kindSet(
   'UnlistenStmt',
   'DeclareCursorStmt',
   'FetchStmt',
+  'NotifyStmt',
   'ClosePortalStmt',
 );
 
@@ -98,6 +99,8 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
       return { ...rest, class: 'session', command: 'LISTEN' };
     case 'UnlistenStmt':
       return { ...rest, class: 'session', command: 'UNLISTEN' };
+    case 'NotifyStmt':
+      return { ...rest, class: 'session', command: 'NOTIFY' };
     case 'DeclareCursorStmt':
       return declareCursor(statement.body.portalname ?? '', statement.body.query, catalogue);
     case 'FetchStmt': {
@@ -130,8 +133,12 @@ function query(tree: Node, kind: string, catalogue: Catalogue): Effects {
     return { ...rest, class: 'ddl', command: 'SELECT INTO', uses: withUnknown(uses, shadow), shape: stored };
   }
   const command = kind.replace('Stmt', '').toUpperCase();
+  const shape: Shape = { kind: 'query', query: tree };
   const reads = kind === 'SelectStmt' && !uses.modifies && !uses.locks;
-  return { ...rest, class: reads ? 'read' : 'write', command, uses, shape: { kind: 'query', query: tree } };
+  if (reads && uses.signals !== undefined && uses.relations.length === 0) {
+    return { ...rest, class: 'session', command: uses.signals, uses, shape };
+  }
+  return { ...rest, class: reads && uses.signals === undefined ? 'read' : 'write', command, uses, shape };
 }
 
 /** Only these mean "off"; whatever else is given counts as on. */
@@ -171,7 +178,9 @@ function copy(body: Tree, catalogue: Catalogue): Effects {
   if (body['is_program'] === true) return unknown(command, `${command} PROGRAM`, uses);
   if (body['filename'] !== undefined) return unknown(command, `${command} a file on the server`, uses);
   if (range !== undefined && relation === undefined) {
-    return unknown(command, `relation ${range.relname ?? ''} is not in the catalogue`, uses);
+    // Its class stays: how the protocol goes on depends on it.
+    const missing = unknown(command, `relation ${range.relname ?? ''} is not in the catalogue`, uses);
+    return { ...missing, class: from ? 'copy-in' : 'copy-out' };
   }
   const columns = stringsOf(body['attlist'] as Node[] | undefined);
   if (relation !== undefined) {
@@ -182,6 +191,7 @@ function copy(body: Tree, catalogue: Catalogue): Effects {
     inner === undefined ||
     bodyIf(inner, 'SelectStmt') === undefined ||
     uses.modifies ||
+    uses.signals !== undefined ||
     uses.locks ||
     uses.into !== undefined
   ) {
@@ -194,7 +204,8 @@ function copy(body: Tree, catalogue: Catalogue): Effects {
 function declareCursor(name: string, inner: Node | undefined, catalogue: Catalogue): Effects {
   const command = 'DECLARE CURSOR';
   const uses = collectUses(inner, catalogue, session);
-  if (inner === undefined || bodyIf(inner, 'SelectStmt') === undefined || uses.modifies || uses.locks) {
+  const reads = !uses.modifies && !uses.locks && uses.signals === undefined;
+  if (inner === undefined || bodyIf(inner, 'SelectStmt') === undefined || !reads) {
     return unknown(command, 'a cursor of a statement that is no plain SELECT', uses);
   }
   if (uses.into !== undefined) return unknown(command, 'a cursor of SELECT INTO', uses);
@@ -314,10 +325,23 @@ function definition(kind: string, body: Tree, tree: Node, catalogue: Catalogue):
   const opaque = kind === 'CreateSchemaStmt' || kind === 'CreateFunctionStmt' || kind === 'RuleStmt';
   const found = collectUses(inside, catalogue, { reading: 'session', checkNames: false });
   const missingIsFine = opaque || body['missing_ok'] === true || body['if_not_exists'] === true;
-  let uses: Uses = { ...found, unknowns: missingIsFine ? [] : found.unknowns };
+  const own = ownName(kind, body, made, catalogue);
+  const missing = own === undefined ? undefined : notInCatalogue(own);
+  let uses: Uses = { ...found, unknowns: missingIsFine ? [] : found.unknowns.filter((reason) => reason !== missing) };
   if (kind !== 'ViewStmt') uses = { ...uses, relations: uses.relations.map((use) => ({ ...use, access: 'write' })) };
   uses = withDropped(kind, body, uses, catalogue);
   return { ...rest, class: 'ddl', command, uses: withUnknown(uses, shadowReason(made, catalogue)) };
+}
+
+/**
+ * The one relation that need not be in the catalogue: the table itself, where a foreign key of it points back, and an index
+ * that gets another name. ALTER INDEX takes a table too, so that name must be free: a temporary one would hide what bears it.
+ */
+function ownName(kind: string, body: Tree, made: RangeVar | undefined, catalogue: Catalogue): RangeVar | undefined {
+  if (kind === 'CreateStmt') return made;
+  if (kind !== 'RenameStmt' || body['renameType'] !== 'OBJECT_INDEX') return undefined;
+  const isFree = catalogue.relationByName(undefined, String(body['newname'])) === undefined;
+  return isFree ? (body['relation'] as RangeVar | undefined) : undefined;
 }
 
 function withoutBase(body: Tree): Tree {

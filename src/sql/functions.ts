@@ -2,7 +2,8 @@
  * Which functions, operators and types a statement may use and still be understood: those that only compute on their
  * arguments. A list of what is allowed, by name: a function that a newer PostgreSQL or an extension adds is unknown
  * until somebody has looked at it. Never on it: whatever reads tables, files, large objects, other sessions or the
- * network by itself, changes settings or sequences, waits, locks or sends.
+ * network by itself, changes settings, waits, or locks rows. What changes sequences, takes advisory locks or notifies has
+ * lists of its own, because it gives the statement another class.
  * Source: PostgreSQL manual, chapter 9; `oracle.test.ts` compares the lists with a real server's pg_proc.
  */
 import type { Node, TypeName } from 'libpg-query';
@@ -26,14 +27,14 @@ export const setReturningFunctions = words(`
   json_each_text json_object_keys json_populate_recordset json_to_recordset jsonb_array_elements
   jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_path_query jsonb_path_query_tz
   jsonb_populate_recordset jsonb_to_recordset pg_available_extension_versions pg_available_extensions pg_get_keywords
-  pg_get_catalog_foreign_keys pg_options_to_table pg_partition_ancestors pg_partition_tree pg_timezone_abbrevs
+  pg_get_catalog_foreign_keys pg_listening_channels pg_options_to_table pg_partition_ancestors pg_partition_tree pg_timezone_abbrevs
   pg_timezone_names regexp_matches regexp_split_to_table string_to_table ts_parse ts_token_type unnest`);
 
 const windowFunctions = words(`
   cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number`);
 
 const computing = words(`
-  abs acos acosd acosh acldefault aclcontains aclitemeq age area array_append array_cat array_dims array_fill array_larger array_length
+  abbrev abs acos acosd acosh acldefault aclcontains aclitemeq age area array_append array_cat array_dims array_fill array_larger array_length
   array_lower array_ndims array_position array_positions array_prepend array_remove array_replace array_reverse
   array_sample array_shuffle array_smaller array_sort array_to_json array_to_string array_to_tsvector array_upper ascii
   asin asind asinh atan atan2 atan2d atand atanh
@@ -100,8 +101,29 @@ const catalogueFunctions = words(`
   pg_column_is_updatable pg_relation_size pg_size_bytes pg_size_pretty pg_statistics_obj_is_visible pg_table_is_visible pg_table_size
   pg_tablespace_location pg_tablespace_size pg_total_relation_size pg_ts_config_is_visible
   pg_ts_dict_is_visible pg_ts_parser_is_visible pg_ts_template_is_visible pg_type_is_visible row_security_active
+  pg_current_snapshot pg_current_xact_id_if_assigned
   session_user shobj_description to_regclass to_regcollation to_regnamespace to_regoper to_regoperator to_regproc
-  to_regprocedure to_regrole to_regtype to_regtypemod version`);
+  to_regprocedure to_regrole to_regtype to_regtypemod txid_current_if_assigned txid_current_snapshot
+  version`);
+
+/** They say what this session did or hears, and change nothing. */
+const sessionReads = words('currval lastval pg_notification_queue_usage');
+
+/** They change a sequence, which their first argument names. */
+export const sequenceFunctions = words('nextval setval');
+
+/**
+ * They lock numbers that mean something to applications only, or send a text to other sessions; by command. They touch no
+ * row, and whatever their arguments depend on counts as a predicate.
+ */
+export const sessionFunctions: ReadonlyMap<string, string> = new Map([
+  ...[
+    ...words(`pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock pg_advisory_unlock_all
+    pg_advisory_unlock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_lock
+    pg_try_advisory_lock_shared pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared`),
+  ].map((name) => [name, 'ADVISORY LOCK'] as const),
+  ['pg_notify', 'NOTIFY'],
+]);
 
 const builtInLists = [
   aggregateFunctions,
@@ -240,6 +262,9 @@ export function functionReason(
   if (schema === undefined && reading === 'session' && catalogue.userFunctions.has(name)) {
     return `function ${name} is not the built-in one for certain: the database defines one of that name`;
   }
+  // Only where the statement's class shows that they are there: not in a view.
+  if (reading === 'session' && [sequenceFunctions, sessionFunctions, sessionReads].some((list) => list.has(name)))
+    return undefined;
   if (!knownFunctions.has(name) || onlyInInformationSchema.has(name)) return `function ${shown} is not known`;
   return undefined;
 }

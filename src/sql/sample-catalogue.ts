@@ -14,6 +14,7 @@ create table visits_2025 partition of visits for values from ('2025-01-01') to (
 create view people as select id, ssn as tax_no, lower(email) as mail from customers where ssn is not null;
 create view people_orders as select people.*, o.total from people join orders o on o.customer_id = people.id;
 create type mood as enum ('ok', 'bad');
+create sequence numbers;
 create function score(notes) returns text language sql as $$ select ssn from crm.customers limit 1 $$;
 create function leak(int) returns text language sql as $$ select ssn from crm.customers limit 1 $$;
 create operator ### (leftarg = int, rightarg = int, function = int4pl);
@@ -69,6 +70,7 @@ export const sampleRaw: RawCatalogue = {
       text(3, 'mail'),
       other(4, 'total', 1700, 'numeric'),
     ]),
+    relation(16_410, 'crm', 'numbers', 'S', [other(1, 'last_value', 20, 'bigint')]),
     relation(16_408, 'crm', 'ruled', 'r', [int(1, 'id')]),
     relation(16_409, 'crm', 'leaky', 'v', [text(1, 'x')]),
     relation(1_259, 'pg_catalog', 'pg_class', 'r', [other(1, 'oid', 26, 'oid'), other(2, 'relname', 19, 'name')]),

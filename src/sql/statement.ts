@@ -6,7 +6,7 @@
 
 export type StatementClass =
   | 'read' // SELECT, VALUES, TABLE without a write inside
-  | 'write' // INSERT, UPDATE, DELETE, MERGE, TRUNCATE, also inside a CTE; SELECT … FOR UPDATE
+  | 'write' // INSERT, UPDATE, DELETE, MERGE, TRUNCATE, also inside a CTE; SELECT … FOR UPDATE; nextval, setval
   | 'ddl' // every CREATE, ALTER, DROP, GRANT, COMMENT, SELECT INTO …
   | 'copy-out'
   | 'copy-in'
@@ -14,7 +14,7 @@ export type StatementClass =
   | 'setting' // SET, RESET of an ordinary setting
   | 'show' // SHOW
   | 'explain' // EXPLAIN without ANALYZE (with ANALYZE it has the class of the inner statement)
-  | 'session' // DEALLOCATE, DISCARD, LISTEN, UNLISTEN, CLOSE
+  | 'session' // DEALLOCATE, DISCARD, LISTEN, UNLISTEN, NOTIFY, CLOSE, advisory locks
   | 'empty' // nothing but white space and comments
   | 'unknown'; // everything else, and everything that we did not understand
 

@@ -5,19 +5,29 @@
  */
 import type { Node, RangeVar, SelectStmt, TypeName } from 'libpg-query';
 import { comparesRowAddress, isPagingSelect } from './bounds.ts';
-import { functionReason, knownFields, operatorReason, typeReason, type NameReading } from './functions.ts';
+import {
+  functionReason,
+  knownFields,
+  operatorReason,
+  sequenceFunctions,
+  sessionFunctions,
+  typeReason,
+  type NameReading,
+} from './functions.ts';
 import { parseStatements } from './parse.ts';
 import type { Catalogue, CatalogueRelation, RelationUse } from './statement.ts';
 import { isHarmlessCatalogueRelation, isSystemSchema } from './system-relations.ts';
-import { isKind, isTree, stringsOf, type Tree } from './tree.ts';
+import { bodyIf, isKind, isTree, stringsOf, type Tree } from './tree.ts';
 
 export interface Uses {
   readonly relations: readonly RelationUse[];
   readonly unknowns: readonly string[];
   /** Highest $n. */
   readonly parameters: number;
-  /** INSERT, UPDATE, DELETE or MERGE anywhere. */
+  /** INSERT, UPDATE, DELETE, MERGE, nextval or setval anywhere. */
   readonly modifies: boolean;
+  /** `ADVISORY LOCK` or `NOTIFY`, where a function does that anywhere. */
+  readonly signals: string | undefined;
   /** FOR UPDATE, FOR SHARE … anywhere. */
   readonly locks: boolean;
   /** The relation that SELECT INTO would make. */
@@ -45,6 +55,7 @@ export const noUses: Uses = {
   unknowns: [],
   parameters: 0,
   modifies: false,
+  signals: undefined,
   locks: false,
   into: undefined,
   paging: false,
@@ -79,6 +90,7 @@ class Collector {
   readonly unknowns = new Set<string>();
   parameters = 0;
   modifies = false;
+  signals: string | undefined;
   locks = false;
   into: RangeVar | undefined;
   paging = false;
@@ -139,7 +151,7 @@ class Collector {
       case 'TypeName':
         return this.#type(body, ctes);
       case 'FuncCall':
-        if (this.#options.checkNames) this.#note(functionReason(body, this.#catalogue, this.#options.reading));
+        if (this.#options.checkNames) this.#call(body);
         break;
       case 'ParamRef':
         this.parameters = Math.max(this.parameters, Number(body['number'] ?? 0));
@@ -229,7 +241,7 @@ class Collector {
     }
     const relation = relationOf(range, this.#catalogue, this.#options.reading);
     if (relation === undefined) {
-      this.unknowns.add(`relation ${rangeText(range)} is not in the catalogue`);
+      this.unknowns.add(notInCatalogue(range));
       return;
     }
     this.addRelation(relation, access, true, range.inh === true);
@@ -272,6 +284,20 @@ class Collector {
     }
   }
 
+  #call(call: Tree): void {
+    const reason = functionReason(call, this.#catalogue, this.#options.reading);
+    this.#note(reason);
+    const name = stringsOf(call['funcname'] as Node[] | undefined).at(-1) ?? '';
+    if (reason !== undefined || this.#options.reading !== 'session') return;
+    this.signals ??= sessionFunctions.get(name);
+    if (!sequenceFunctions.has(name)) return;
+    this.modifies = true;
+    const path = sequencePath((call['args'] as Node[] | undefined)?.[0]);
+    const sequence = path === undefined ? undefined : this.#catalogue.relationByName(path.schema, path.name);
+    if (sequence?.kind === 'sequence') this.addRelation(sequence, 'write', true, false);
+    else this.unknowns.add(`which sequence ${name} changes is not known`);
+  }
+
   #type(type: TypeName, ctes: CteNames | undefined): void {
     if (this.#options.checkNames) this.#note(typeReason(type, this.#catalogue, this.#options.reading));
     this.#fields(type as Tree, ctes);
@@ -309,6 +335,23 @@ class Collector {
   }
 }
 
+const identifier = '([a-z_][a-z0-9_$]*|"(?:[^"]|"")+")';
+const qualifiedName = new RegExp(`^(?:${identifier}\\.)?${identifier}$`, 'i');
+
+/** The relation that a constant names as regclass does: 'name', 'schema."Name"', '…'::regclass. */
+function sequencePath(argument: Node | undefined): { schema: string | undefined; name: string } | undefined {
+  const cast = bodyIf(argument, 'TypeCast');
+  if (cast !== undefined && stringsOf(cast.typeName?.names).at(-1) !== 'regclass') return undefined;
+  const text = bodyIf(cast === undefined ? argument : cast.arg, 'A_Const')?.sval?.sval;
+  const [, schema, name] = qualifiedName.exec(text ?? '') ?? [];
+  if (name === undefined) return undefined;
+  return { schema: schema === undefined ? undefined : unquoted(schema), name: unquoted(name) };
+}
+
+function unquoted(name: string): string {
+  return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase();
+}
+
 export function collectUses(tree: unknown, catalogue: Catalogue, options: UsesOptions): Uses {
   return collect(tree, catalogue, options, 0);
 }
@@ -330,12 +373,13 @@ function collect(tree: unknown, catalogue: Catalogue, options: UsesOptions, dept
 }
 
 function finish(collector: Collector): Uses {
-  const { parameters, modifies, locks, into, paging, callLike } = collector;
+  const { parameters, modifies, signals, locks, into, paging, callLike } = collector;
   return {
     relations: [...collector.relations.values()],
     unknowns: [...collector.unknowns],
     parameters,
     modifies,
+    signals,
     locks,
     into,
     paging,
@@ -389,6 +433,10 @@ export function viewTree(view: CatalogueRelation): Node | string {
 export function relationOf(range: RangeVar, catalogue: Catalogue, reading: NameReading): CatalogueRelation | undefined {
   const schema = range.schemaname ?? (reading === 'deparsed' ? 'pg_catalog' : undefined);
   return catalogue.relationByName(schema, range.relname ?? '');
+}
+
+export function notInCatalogue(range: RangeVar): string {
+  return `relation ${rangeText(range)} is not in the catalogue`;
 }
 
 export function rangeText(range: RangeVar): string {
