@@ -15,7 +15,7 @@ export async function makeClientCertificate(usage: 'client' | 'server' = 'client
     notBeforeDate: new Date(Date.now() - 3_600_000),
     notAfterDate: new Date(Date.now() + 86_400_000),
   } as const;
-  const authority = await generate([{ name: 'commonName', value: 'Clients of the tests' }], {
+  const authority = await generate([{ name: 'commonName', value: `Authority of a ${usage}` }], {
     ...common,
     extensions: [
       { name: 'basicConstraints', cA: true, critical: true },
