@@ -3,7 +3,7 @@
  * target with TLS from the first byte on and a certificate of its own; with node-postgres and the real libpq.
  */
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -51,6 +51,11 @@ before(async () => {
       const tls = { ...postgres.tls, clientCaFile: file('client-ca.crt') };
       const host = ['127.0.0.1', ...(hasIPv6 ? ['::1'] : [])];
       configuration['gateway'] = { limits, postgres: { ...postgres, tls, host, socket: socketDirectory } };
+      // The rule that the documentation gives to those who want the limit to hold inside a session.
+      const documentation = readFileSync(new URL('../docs/configuration.md', import.meta.url), 'utf8');
+      writeFileSync(file('timeout.cedar'), /```cedar\n([\s\S]*?)```/.exec(documentation)?.[1] ?? '');
+      const policies = configuration['policies'] as { files: string[] };
+      configuration['policies'] = { files: [...policies.files, file('timeout.cedar')] };
       const connections = configuration['connections'] as Record<string, unknown>[];
       const login = { user: target.user, password: target.password };
       connections.push({
@@ -119,6 +124,26 @@ describe('a required client certificate', () => {
     await refused(harness.connect('reader', { ssl: ssl(ofServer) }), '28000', /INVALID_PURPOSE/);
     const refusals = (await harness.entries()).filter((entry) => entry['code'] === 'client_certificate_refused');
     assert.equal(refusals.length, 3);
+  });
+
+  it('is not got round by resuming the TLS session of a client that was refused', async () => {
+    const refusedAtFirst = await RawClient.connect(harness.app.postgresPort);
+    refusedAtFirst.write(sslRequest);
+    await refusedAtFirst.letter();
+    const tickets: Buffer[] = [];
+    const secure = await refusedAtFirst.startTls();
+    secure.on('session', (ticket: Buffer) => tickets.push(ticket));
+    refusedAtFirst.write(startupPacket({ user: issued.user, database: 'crm' }));
+    assert.match(await refusedAtFirst.next(), /^FATAL 28000/);
+    const [session] = tickets;
+    assert.ok(session !== undefined);
+    const again = await RawClient.connect(harness.app.postgresPort);
+    again.write(sslRequest);
+    await again.letter();
+    const resumed = await again.startTls({ session });
+    assert.ok(resumed.isSessionReused());
+    again.write(startupPacket({ user: issued.user, database: 'crm' }));
+    assert.match(await again.next(), /^FATAL 28000 .*none was shown/);
   });
 
   it('works with libpq, and is not asked for before TLS is there', async (t) => {
@@ -201,6 +226,16 @@ describe('the Unix socket', () => {
     client.destroy();
     const direct = await RawClient.connect({ path: socketFile() });
     await assert.rejects(direct.startTls());
+  });
+});
+
+describe('the documented rule on statement_timeout', () => {
+  it('keeps a session from changing it, and nothing else', async () => {
+    const client = await harness.connect('reader', { ssl: ssl() });
+    await refused(client.query('set statement_timeout = 0'), '42501', /statement_timeout|set by the gateway/);
+    await refused(client.query("select set_config('statement_timeout', '0', false)"), '42501', /./);
+    await client.query('set lock_timeout = 1000');
+    await oneRow(client);
   });
 });
 

@@ -187,9 +187,10 @@ export class Handshake {
     secure.on('error', () => secure.destroy());
     this.socket = secure;
     this.binding = clientTls.binding;
-    if (secure.authorized) this.certificateProblem = undefined;
-    else if (clientTls.requiresCertificate)
-      this.certificateProblem = String(secure.authorizationError ?? 'none was shown');
+    // Some versions of Node take a resumed session for verified where no certificate was ever shown.
+    if (secure.getPeerX509Certificate() !== undefined) {
+      this.certificateProblem = secure.authorized ? undefined : String(secure.authorizationError);
+    }
     this.#listen();
     return secure;
   }
