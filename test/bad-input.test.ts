@@ -214,7 +214,8 @@ describe('bytes', () => {
 
   it('TLS that breaks, which gets an alert and not a word in clear', () =>
     oneRefusal('protocol_violation', async () => {
-      assert.match(await answerTo(Buffer.from([0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0])), /^\x15\x03/);
+      const answer = await answerTo(Buffer.from([0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]));
+      assert.equal(answer.codePointAt(0), 0x15, JSON.stringify(answer));
     }));
 
   it('protocol 2.0', () =>

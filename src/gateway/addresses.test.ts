@@ -70,6 +70,7 @@ describe('the Unix socket', () => {
       assert.equal(await greeting({ path: file }), 'local');
       assert.equal(await greeting({ host: '127.0.0.1', port }), 'tcp');
       assert.equal(statSync(socketDirectory).mode & 0o777, 0o700);
+      assert.equal(statSync(file).mode & 0o666, 0o666);
     });
     assert.ok(!existsSync(file));
   });

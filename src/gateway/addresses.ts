@@ -55,7 +55,8 @@ export async function listen(
     if (socketDirectory !== undefined) {
       const file = socketFile(socketDirectory, bound);
       await removeStale(file);
-      await open(true, { path: file });
+      // As with PostgreSQL, the directory is the door, not the file in it.
+      await open(true, { path: file, readableAll: true, writableAll: true });
     }
     return { port: bound, close };
   } catch (error) {

@@ -54,6 +54,9 @@ export class ClientTls {
    * @throws CountersignError `protocol_violation` when the client does not manage it or goes away
    */
   async accept(plain: net.Socket): Promise<tls.TLSSocket> {
+    // A socket that is closed already has no ends to be known by.
+    if (plain.remoteAddress === undefined)
+      throw new CountersignError('protocol_violation', 'TLS: the client went away');
     const ends = endsOf(plain);
     let onClose: () => void = () => undefined;
     try {
