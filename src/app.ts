@@ -275,10 +275,14 @@ export async function startApp(options: AppOptions): Promise<App> {
       mockSecret: keys.secret('mock-salt.key'),
     };
     const { postgres } = configuration.gateway;
+    const hosts = typeof postgres.host === 'string' ? [postgres.host] : postgres.host;
+    const host = hosts[0] ?? 'localhost';
     const listener = await PostgresListener.start({
-      host: postgres.host,
-      port: postgres.port,
-      tls: readTls(postgres.tls),
+      addresses: { hosts, port: postgres.port, socketDirectory: postgres.socket },
+      tls: postgres.tls && {
+        ...readTls(postgres.tls),
+        clientCa: postgres.tls.clientCaFile && readFileSync(postgres.tls.clientCaFile, 'utf8'),
+      },
       requireTls: postgres.requireTls,
       limits,
       node,
@@ -294,7 +298,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       recordings,
       onError,
     }).catch((cause: unknown) => {
-      throw cannotListen('gateway.postgres', postgres, cause);
+      throw cannotListen('gateway.postgres', { host: hosts.join(', '), port: postgres.port }, cause);
     });
     closing.push(
       () => recordings.close(),
@@ -312,7 +316,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       note,
       encode: encodeEntry,
       login: { issuer, clientId, audience },
-      gateway: { host: postgres.host, port: listener.port, ...postgres.advertise, tls: postgres.tls !== undefined },
+      gateway: { host, port: listener.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
       dutiesOn,
       connectionNames: () => [...wired.keys()],
@@ -345,7 +349,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const { api } = configuration;
     const server = await buildApi({
       services: apiServices,
-      tls: readTls(api.tls),
+      tls: api.tls && readTls(api.tls),
       requestsPerMinute: api.requestsPerMinute,
     });
     await server.listen({ host: api.host, port: api.port }).catch((cause: unknown) => {
@@ -430,6 +434,11 @@ function wire(
             mode: 'verify-full',
             ca: one.tls.caFile === undefined ? undefined : readFileSync(one.tls.caFile, 'utf8'),
             serverName: one.tls.serverName,
+            client:
+              one.tls.certFile === undefined || one.tls.keyFile === undefined
+                ? undefined
+                : readTls({ certFile: one.tls.certFile, keyFile: one.tls.keyFile }),
+            isDirect: one.tls.negotiation === 'direct',
           },
   };
   const login = ({ user, password }: ConnectionConfiguration['credentials']['gateway']) => ({
@@ -504,8 +513,8 @@ function logKeys(keys: KeyFolder, node: string): { origin: string; privateKeyPem
   return JSON.parse(text) as { origin: string; privateKeyPem: string; verifierKey: string };
 }
 
-function readTls(files: { readonly certFile: string; readonly keyFile: string } | undefined) {
-  return files && { cert: readFileSync(files.certFile, 'utf8'), key: readFileSync(files.keyFile, 'utf8') };
+function readTls(files: { readonly certFile: string; readonly keyFile: string }) {
+  return { cert: readFileSync(files.certFile, 'utf8'), key: readFileSync(files.keyFile, 'utf8') };
 }
 
 function cannotListen(what: string, { host, port }: { host: string; port: number }, cause: unknown): CountersignError {

@@ -21,6 +21,7 @@ export const errorTable = {
   target_login_failed: { sqlstate: '08004', httpStatus: 502 },
   target_lost: { sqlstate: '08006', httpStatus: 502 },
   tls_required: { sqlstate: '28000', httpStatus: 426 },
+  client_certificate_refused: { sqlstate: '28000', httpStatus: 401 },
   handshake_timeout: { sqlstate: '08P01', httpStatus: 408 },
   idle_timeout: { sqlstate: '57P05', httpStatus: 408 },
   too_many_sessions: { sqlstate: '53300', httpStatus: 429 },

@@ -205,13 +205,18 @@ describe('bytes', () => {
     ],
     ['an empty start-up packet', startup({})],
     ['a start-up packet with a user twice', startup({ user: 'a\0user\0b' })],
-    ['TLS without being asked', Buffer.from([0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0])],
   ] as const) {
     it(`${name} instead of a start-up packet`, () =>
       oneRefusal('protocol_violation', async () => {
         assert.match(await answerTo(bytes), /^E.*08P01/s);
       }));
   }
+
+  it('TLS that breaks, which gets an alert and not a word in clear', () =>
+    oneRefusal('protocol_violation', async () => {
+      const answer = await answerTo(Buffer.from([0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]));
+      assert.equal(answer.codePointAt(0), 0x15, JSON.stringify(answer));
+    }));
 
   it('protocol 2.0', () =>
     oneRefusal('protocol_violation', async () => {

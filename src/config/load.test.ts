@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { CountersignError } from '../errors.ts';
-import { parseConfiguration, readSecret } from './load.ts';
+import { loadConfiguration, parseConfiguration, readSecret } from './load.ts';
 
 const minimal = `
 dataDirectory: data
@@ -53,6 +56,42 @@ describe('a configuration', () => {
     const connection = minimal.slice(minimal.indexOf('  - name'));
     assert.match(problems(minimal + connection), /crm is used twice/);
     assert.match(problems(minimal.replace('requireTls: false', 'requireTls: true')), /certificate is needed/);
+  });
+});
+
+describe('the ways to the gateway and to a target', () => {
+  const ways = minimal
+    .replace(
+      'postgres: { requireTls: false }',
+      'postgres: { host: [127.0.0.1, "::1"], socket: run, tls: { certFile: g.crt, keyFile: g.key, clientCaFile: c.crt } }',
+    )
+    .replace(
+      '    host: db',
+      '    tls: { mode: verify-full, certFile: t.crt, keyFile: t.key, negotiation: direct }\n    host: db',
+    );
+
+  it('are several addresses, a socket and certificates, whose paths count from the file', (t) => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'countersign-config-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    writeFileSync(path.join(folder, 'c.yaml'), ways);
+    const { gateway, connections } = loadConfiguration(path.join(folder, 'c.yaml'));
+    const at = (name: string) => path.join(folder, name);
+    assert.deepEqual(gateway.postgres, {
+      host: ['127.0.0.1', '::1'],
+      port: 6432,
+      socket: at('run'),
+      tls: { certFile: at('g.crt'), keyFile: at('g.key'), clientCaFile: at('c.crt') },
+      requireTls: true,
+    });
+    const channel = { mode: 'verify-full', certFile: at('t.crt'), keyFile: at('t.key'), negotiation: 'direct' };
+    assert.deepEqual(connections[0]?.tls, channel);
+  });
+
+  it('are refused with half a certificate, no address, and a limit that PostgreSQL cannot take', () => {
+    assert.match(problems(ways.replace(', keyFile: t.key', '')), /crm: tls\.certFile and tls\.keyFile/);
+    assert.match(problems(ways.replace('[127.0.0.1, "::1"]', '[]')), /gateway\.postgres\.host/);
+    const limit = ways.replace('gateway: {', 'gateway: { limits: { statementTimeoutMs: 2147483648 },');
+    assert.match(problems(limit), /statementTimeoutMs/);
   });
 });
 

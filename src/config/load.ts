@@ -43,6 +43,11 @@ function checkNames(configuration: Configuration, file: string): Configuration {
     if (seen.has(name)) throw invalid([`${file}: connections: the name ${name} is used twice`]);
     seen.add(name);
   }
+  for (const { name, tls } of configuration.connections) {
+    if (tls.mode === 'verify-full' && (tls.certFile === undefined) !== (tls.keyFile === undefined)) {
+      throw invalid([`${file}: connections: ${name}: tls.certFile and tls.keyFile come together or not at all`]);
+    }
+  }
   const { postgres } = configuration.gateway;
   if (postgres.requireTls && postgres.tls === undefined) {
     throw invalid([
@@ -54,22 +59,33 @@ function checkNames(configuration: Configuration, file: string): Configuration {
 
 function absolutePaths(configuration: Configuration, base: string): Configuration {
   const at = (file: string) => path.resolve(base, file);
-  const tls = (files: { certFile: string; keyFile: string } | undefined) =>
-    files && { certFile: at(files.certFile), keyFile: at(files.keyFile) };
+  const files = <T extends object>(settings: T, names: readonly (keyof T)[]): T => {
+    const found = names.filter((name) => settings[name] !== undefined);
+    return { ...settings, ...Object.fromEntries(found.map((name) => [name, at(String(settings[name]))])) };
+  };
+  const { postgres } = configuration.gateway;
+  const { tls, socket } = postgres;
   return {
     ...configuration,
     dataDirectory: at(configuration.dataDirectory),
     gateway: {
       ...configuration.gateway,
-      postgres: { ...configuration.gateway.postgres, tls: tls(configuration.gateway.postgres.tls) },
+      postgres: {
+        ...postgres,
+        ...(tls === undefined ? {} : { tls: files(tls, ['certFile', 'keyFile', 'clientCaFile']) }),
+        ...(socket === undefined ? {} : { socket: at(socket) }),
+      },
     },
-    api: { ...configuration.api, tls: tls(configuration.api.tls) },
+    api: {
+      ...configuration.api,
+      ...(configuration.api.tls === undefined ? {} : { tls: files(configuration.api.tls, ['certFile', 'keyFile']) }),
+    },
     policies: { ...configuration.policies, files: configuration.policies.files.map(at) },
     connections: configuration.connections.map((connection) => ({
       ...connection,
       tls:
-        connection.tls.mode === 'verify-full' && connection.tls.caFile !== undefined
-          ? { ...connection.tls, caFile: at(connection.tls.caFile) }
+        connection.tls.mode === 'verify-full'
+          ? files(connection.tls, ['caFile', 'certFile', 'keyFile'])
           : connection.tls,
     })),
   };

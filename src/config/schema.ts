@@ -17,6 +17,9 @@ const positive = z.int().min(1);
 
 const tlsFiles = z.strictObject({ certFile: z.string(), keyFile: z.string() });
 
+/** The longest time that PostgreSQL takes for `statement_timeout`. */
+const maxTimeoutMs = 2 ** 31 - 1;
+
 const limits = z.prefault(
   z.strictObject({
     /** From accept to the end of log-in. */
@@ -29,7 +32,10 @@ const limits = z.prefault(
     maxStatementBytes: positive.default(256 * 1024),
     /** One message (so one row) from a target. */
     maxRowBytes: positive.default(32 * 1024 * 1024),
+    /** One statement at the target; a client may ask for less when it connects. 0 = the target's own setting. */
+    statementTimeoutMs: z.int().min(0).max(maxTimeoutMs).default(0),
     maxSessions: positive.default(5_000),
+    maxSessionsPerPrincipal: positive.default(200),
     maxHandshakes: positive.default(500),
     maxHoldsPerPrincipal: positive.default(5),
     /** How long a held statement waits on the wire. */
@@ -58,6 +64,11 @@ const connection = z.strictObject({
         mode: z.literal('verify-full'),
         caFile: z.string().optional(),
         serverName: z.string().optional(),
+        /** The certificate that the gateway shows to the target; both or none. */
+        certFile: z.string().optional(),
+        keyFile: z.string().optional(),
+        /** direct: TLS from the first byte on (PostgreSQL 17 and later); postgres (default): asked for with SSLRequest. */
+        negotiation: z.enum(['postgres', 'direct']).optional(),
       }),
       z.strictObject({ mode: z.literal('disable') }),
     ])
@@ -130,9 +141,13 @@ export const configurationSchema = z.strictObject({
     z.strictObject({
       postgres: z.prefault(
         z.strictObject({
-          host: z.string().default('127.0.0.1'),
+          /** One address or several, IPv4 or IPv6. */
+          host: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).default('127.0.0.1'),
           port: port.default(6432),
-          tls: tlsFiles.optional(),
+          /** A directory, closed to other users, for a Unix socket `.s.PGSQL.<port>`. No TLS is spoken there. */
+          socket: z.string().min(1).optional(),
+          /** clientCaFile: clients have to show a certificate of this authority, besides their log-in. */
+          tls: tlsFiles.extend({ clientCaFile: z.string().optional() }).optional(),
           /** Where clients find the listener, if not where it listens (a load balancer, another host name). */
           advertise: z.strictObject({ host: z.string(), port }).optional(),
           /** Refuse sessions without TLS. Turning it off also turns off tokens as passwords. */

@@ -3,12 +3,10 @@
  * session's duty, and then only carries bytes between two sockets and the gate. It decides nothing: verdicts are the
  * gate's, identities the authenticator's.
  *
- * Protocol: PostgreSQL manual, chapter "Frontend/Backend Protocol", version 3.0 (a client that asks for a newer minor
- * version is told 3.0 by NegotiateProtocolVersion).
+ * Protocol: PostgreSQL manual, chapter "Frontend/Backend Protocol", versions 3.0 and 3.2.
  */
 import { randomBytes } from 'node:crypto';
-import net from 'node:net';
-import tls from 'node:tls';
+import type net from 'node:net';
 import { encodeEntry, SessionChain } from '../audit/events.ts';
 import type { TransparencyLog } from '../audit/log.ts';
 import type { Recording, RecordingStore } from '../audit/recording.ts';
@@ -27,11 +25,15 @@ import {
   encodeAuthenticationOk,
   encodeBackendKeyData,
   encodeErrorResponse,
-  encodeNegotiateProtocolVersion,
   encodeParameterStatus,
   encodeReadyForQuery,
 } from '../wire/postgres/backend.ts';
-import { authenticate, ClientGone, Handshake, type Authenticator, type LoggedIn } from './login.ts';
+import { listen, type Addresses, type OpenServers } from './addresses.ts';
+import { ClientTls, type ListenerTls } from './client-tls.ts';
+import { ClientGone, Handshake } from './handshake.ts';
+import { authenticate, type Authenticator, type LoggedIn } from './login.ts';
+import { agreeOnVersion, cancelKeyBytes, openingPacket, refuseReplication } from './negotiation.ts';
+import { Seats, tooMany } from './seats.ts';
 import { startupSettings } from './startup-settings.ts';
 import { Upstream, type UpstreamAddress } from './upstream.ts';
 
@@ -44,9 +46,9 @@ export interface ListenerConnection {
 }
 
 export interface ListenerOptions {
-  readonly host: string;
-  readonly port: number;
-  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  readonly addresses: Addresses;
+  readonly tls: ListenerTls | undefined;
+  /** Of clients from the network; the Unix socket has none. */
   readonly requireTls: boolean;
   readonly limits: GatewayLimits;
   readonly node: string;
@@ -77,37 +79,30 @@ const highWaterBytes = 1024 * 1024;
 
 export class PostgresListener {
   readonly #options: ListenerOptions;
-  readonly #server: net.Server;
-  readonly #secureContext: tls.SecureContext | undefined;
+  readonly #clientTls: ClientTls | undefined;
+  readonly #seats: Seats;
   readonly #sessions = new Map<string, LiveSession>();
   readonly #sockets = new Set<net.Socket>();
+  readonly #handshakes = new Set<net.Socket>();
   readonly #closing = new Set<Promise<void>>();
-  #handshakes = 0;
+  #servers: OpenServers = { port: 0, close: () => Promise.resolve() };
   #stopping = false;
 
   private constructor(options: ListenerOptions) {
     this.#options = options;
-    this.#secureContext =
-      options.tls === undefined
-        ? undefined
-        : tls.createSecureContext({ cert: options.tls.cert, key: options.tls.key, minVersion: 'TLSv1.2' });
-    this.#server = net.createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    this.#clientTls = options.tls === undefined ? undefined : new ClientTls(options.tls);
+    this.#seats = new Seats(options.limits);
   }
 
   static async start(options: ListenerOptions): Promise<PostgresListener> {
     const listener = new PostgresListener(options);
-    await new Promise<void>((resolve, reject) => {
-      listener.#server.once('error', reject);
-      listener.#server.listen(options.port, options.host, resolve);
-    });
-    listener.#server.removeAllListeners('error');
-    listener.#server.on('error', options.onError);
+    const onConnection = (socket: net.Socket, isLocal: boolean) => listener.#accept(socket, isLocal);
+    listener.#servers = await listen(options.addresses, onConnection, options.onError);
     return listener;
   }
 
   get port(): number {
-    const address = this.#server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
+    return this.#servers.port;
   }
 
   get sessionCount(): number {
@@ -131,33 +126,29 @@ export class PostgresListener {
   /** Stops accepting, ends every session with 57P01 and waits until their records are written. */
   async close(): Promise<void> {
     this.#stopping = true;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closed = this.#servers.close();
     const error = new CountersignError('shutting_down', 'countersign: the gateway is shutting down');
     for (const session of this.#sessions.values()) session.gate.fail(error);
     const timer = setTimeout(() => {
       for (const socket of this.#sockets) socket.destroy();
     }, 2_000);
-    for (const socket of this.#sockets)
-      if (![...this.#sessions.values()].some((s) => s.socket === socket)) socket.destroy();
+    for (const socket of this.#handshakes) socket.destroy();
     await closed;
     clearTimeout(timer);
     await Promise.allSettled(this.#closing);
   }
 
-  #accept(socket: net.Socket): void {
+  #accept(socket: net.Socket, isLocal: boolean): void {
     const { limits, onError } = this.#options;
     this.#sockets.add(socket);
     socket.on('close', () => this.#sockets.delete(socket));
     socket.on('error', () => socket.destroy());
-    const handshake = new Handshake(socket);
-    if (this.#stopping || this.#handshakes >= limits.maxHandshakes || this.#sessions.size >= limits.maxSessions) {
-      const error = new CountersignError('too_many_sessions', 'countersign: too many sessions are open', {
-        hint: 'try again later, or raise gateway.limits.maxSessions',
-      });
-      this.#refuse(handshake, error, {});
+    const handshake = new Handshake(socket, isLocal);
+    if (this.#stopping || this.#handshakes.size >= limits.maxHandshakes) {
+      this.#refuse(handshake, tooMany('too many clients are logging in', 'maxHandshakes'), {});
       return;
     }
-    this.#handshakes++;
+    this.#handshakes.add(socket);
     const timer = setTimeout(
       () =>
         handshake.abort(
@@ -173,7 +164,7 @@ export class PostgresListener {
       })
       .finally(() => {
         clearTimeout(timer);
-        this.#handshakes--;
+        this.#handshakes.delete(socket);
       })
       .catch(onError);
   }
@@ -188,7 +179,7 @@ export class PostgresListener {
           at: timestamp(clock.now()),
           node,
           code: error.code,
-          address: handshake.socket.remoteAddress ?? '',
+          address: handshake.address,
           user: about.user?.slice(0, 200),
           connection: about.connection?.slice(0, 200),
         }),
@@ -203,28 +194,21 @@ export class PostgresListener {
   }
 
   async #open(handshake: Handshake, about: RefusalFacts): Promise<void> {
-    const { limits, requireTls, authenticator, connections } = this.#options;
-    const startup = await this.#startup(handshake);
-    if (startup === undefined) return;
-    const user = startup.parameters.get('user') ?? '';
-    const database = startup.parameters.get('database') ?? user;
+    const { limits, authenticator, connections } = this.#options;
+    const opening = await openingPacket(handshake, this.#clientTls);
+    if (opening.kind === 'cancel') {
+      this.#cancel(opening.processId, opening.secretKey);
+      handshake.socket.end();
+      return;
+    }
+    const user = opening.parameters.get('user') ?? '';
+    const database = opening.parameters.get('database') ?? user;
     about.user = user;
     about.connection = database;
-    if (requireTls && !handshake.secure) {
-      throw new CountersignError('tls_required', 'countersign: this gateway accepts TLS connections only', {
-        hint: 'use sslmode=verify-full',
-      });
-    }
-    if (startup.major !== 3) {
-      throw new CountersignError(
-        'protocol_violation',
-        `unsupported protocol version ${startup.major}.${startup.minor}; this gateway speaks 3.0`,
-      );
-    }
-    const unsupported = [...startup.parameters.keys()].filter((name) => name.startsWith('_pq_.'));
-    if (startup.minor > 0 || unsupported.length > 0) {
-      handshake.send((sink) => encodeNegotiateProtocolVersion(sink, 0, unsupported));
-    }
+    this.#checkChannel(handshake);
+    const minor = agreeOnVersion(handshake, opening);
+    refuseReplication(opening);
+    this.#seats.check();
     const who = await authenticate(handshake, user, authenticator);
     const connection = connections.get(database);
     if (connection === undefined || (who.connection !== undefined && who.connection !== database)) {
@@ -267,61 +251,70 @@ export class PostgresListener {
       maxStatementBytes: limits.maxStatementBytes,
       sampleRowsPerHour: this.#options.sampleRowsPerHour,
     });
-    const settings = startupSettings(startup.parameters, admissions);
-    await connection.gate.refresh();
-    const upstream = await Upstream.connect({
+    const settings = startupSettings(opening.parameters, admissions, limits.statementTimeoutMs);
+    const leave = this.#seats.take(who.principal.id);
+    try {
+      await connection.gate.refresh();
+      const upstream = await this.#logIn(connection, identity, settings.upstream);
+      try {
+        const { application } = settings;
+        await this.#start(handshake, upstream, {
+          identity,
+          admissions,
+          who,
+          user,
+          database,
+          application,
+          minor,
+          leave,
+        });
+      } catch (error) {
+        upstream.destroy();
+        throw error;
+      }
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  #logIn(
+    connection: ListenerConnection,
+    identity: SessionIdentity,
+    settings: Readonly<Record<string, string>>,
+  ): Promise<Upstream> {
+    const { limits } = this.#options;
+    return Upstream.connect({
       address: connection.address,
-      ...connection.credentials[duty],
+      ...connection.credentials[identity.duty],
       parameters: {
         // Dates are masked as ISO texts, whatever the target's default is; a client may choose another ISO order.
         datestyle: 'ISO, MDY',
-        ...settings.upstream,
-        application_name: `countersign ${identity.sessionId} ${who.principal.id}`.slice(0, 63),
+        ...settings,
+        application_name: `countersign ${identity.sessionId} ${identity.principal.id}`.slice(0, 63),
         search_path: connection.searchPath.map((schema) => `"${schema.replaceAll('"', '""')}"`).join(', '),
         client_encoding: 'UTF8',
         standard_conforming_strings: 'on',
       },
       timeoutMs: limits.connectTimeoutMs,
     });
-    try {
-      await this.#start(handshake, upstream, {
-        identity,
-        admissions,
-        who,
-        user,
-        database,
-        application: settings.application,
-      });
-    } catch (error) {
-      upstream.destroy();
-      throw error;
-    }
   }
 
-  /** Everything before the real start-up packet. Returns undefined when the connection was only a cancel request. */
-  async #startup(handshake: Handshake) {
-    for (let turn = 0; turn < 4; turn++) {
-      const packet = await handshake.startupPacket();
-      switch (packet.kind) {
-        case 'startup':
-          return packet;
-        case 'ssl':
-          if (handshake.secure) throw new CountersignError('protocol_violation', 'SSLRequest inside TLS');
-          if (this.#secureContext === undefined) handshake.socket.write('N');
-          else await handshake.startTls(this.#secureContext);
-          break;
-        case 'gssenc':
-          handshake.socket.write('N');
-          break;
-        case 'cancel':
-          this.#cancel(packet.processId, packet.secretKey);
-          handshake.socket.end();
-          return undefined;
-        default:
-          packet satisfies never;
-      }
+  /** A client from the network comes as the configuration wants it. @throws tls_required, client_certificate_refused */
+  #checkChannel(handshake: Handshake): void {
+    if (handshake.isLocal) return;
+    if (this.#options.requireTls && !handshake.secure) {
+      throw new CountersignError('tls_required', 'countersign: this gateway accepts TLS connections only', {
+        hint: 'use sslmode=verify-full',
+      });
     }
-    throw new CountersignError('protocol_violation', 'too many negotiation requests before the start-up packet');
+    if (this.#clientTls?.requiresCertificate === true && handshake.certificateProblem !== undefined) {
+      throw new CountersignError(
+        'client_certificate_refused',
+        `countersign: this gateway requires a valid client certificate: ${handshake.certificateProblem}`,
+        { hint: 'use sslcert and sslkey with a certificate that the authority of this gateway issued' },
+      );
+    }
   }
 
   /** A wrong key is ignored without a word, as PostgreSQL does. */
@@ -333,8 +326,8 @@ export class PostgresListener {
 
   async #start(handshake: Handshake, upstream: Upstream, opening: Opening): Promise<void> {
     const { log, clock, node, controlPlane, recordings } = this.#options;
-    const { identity, database, application } = opening;
-    const clientAddress = handshake.socket.remoteAddress ?? '';
+    const { identity, database, application, minor } = opening;
+    const clientAddress = handshake.address;
     await controlPlane.sessionOpened({ identity, connection: database, clientAddress, application });
     const chain = new SessionChain(identity.sessionId);
     const index = log.append(
@@ -354,7 +347,8 @@ export class PostgresListener {
       }),
     );
     await log.durable(index);
-    const key = { processId: randomBytes(4).readInt32BE(0) & 0x7fffffff, secretKey: randomBytes(4) };
+    const processId = randomBytes(4).readInt32BE(0) & 0x7fffffff;
+    const key = { processId, secretKey: randomBytes(cancelKeyBytes(minor)) };
     const rest = handshake.release();
     const recording = recordings.start(identity.sessionId);
     this.#relay(handshake.socket, upstream, { ...opening, key, rest, recording, chain });
@@ -446,8 +440,9 @@ export class PostgresListener {
     socket.resume();
   }
 
-  async #finish({ identity, recording, chain }: OpenSession, gate: GateSession, reason: string): Promise<void> {
+  async #finish({ identity, recording, chain, leave }: OpenSession, gate: GateSession, reason: string): Promise<void> {
     const { log, clock, node, controlPlane } = this.#options;
+    leave();
     const session = identity.sessionId;
     try {
       await recording.close();
@@ -473,6 +468,10 @@ interface Opening {
   readonly user: string;
   readonly database: string;
   readonly application: string;
+  /** The minor version of the protocol. */
+  readonly minor: number;
+  /** Gives the session's seat back. */
+  readonly leave: () => void;
 }
 
 interface OpenSession extends Opening {

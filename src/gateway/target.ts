@@ -2,13 +2,12 @@
  * The gateway's own questions to a target, through the `pg` driver and the connection's `gateway` credential: its
  * catalogue, its identity, plans and samples of jobs, and the snapshot of a run. Users' statements never come here.
  */
-import tls from 'node:tls';
-import net from 'node:net';
 import pg from 'pg';
 import { CountersignError } from '../errors.ts';
 import { catalogueQueries, makeCatalogue, type RawCatalogue } from '../sql/catalogue.ts';
 import type { Catalogue } from '../sql/statement.ts';
 import type { UpstreamAddress } from './upstream.ts';
+import { tlsOptions } from './upstream-tls.ts';
 
 export interface TargetOptions {
   readonly address: UpstreamAddress;
@@ -87,7 +86,12 @@ export class Target {
       database: address.database,
       user,
       password,
-      ssl: sslOptions(address),
+      ...(address.tls.mode === 'disable'
+        ? { ssl: false }
+        : {
+            ssl: tlsOptions(address, address.tls),
+            sslnegotiation: address.tls.isDirect === true ? 'direct' : 'postgres',
+          }),
       connectionTimeoutMillis: connectTimeoutMs,
       statement_timeout: statementTimeoutMs,
       application_name: 'countersign gateway',
@@ -209,15 +213,4 @@ export class Target {
       );
     }
   }
-}
-
-function sslOptions(address: UpstreamAddress): false | tls.ConnectionOptions {
-  if (address.tls.mode === 'disable') return false;
-  const name = address.tls.serverName ?? address.host;
-  return {
-    rejectUnauthorized: true,
-    ...(address.tls.ca === undefined ? {} : { ca: address.tls.ca }),
-    ...(net.isIP(name) === 0 ? { servername: name } : {}),
-    checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(name, certificate),
-  };
 }

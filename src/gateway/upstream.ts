@@ -1,16 +1,20 @@
 /**
- * The gateway's log-in to a PostgreSQL target: TLS with real verification, SCRAM-SHA-256, md5 (and cleartext over TLS
- * only), up to the first ReadyForQuery. Afterwards it is a pipe of bytes with back-pressure for one session.
+ * The gateway's log-in to a PostgreSQL target: TLS with real verification, SCRAM-SHA-256 (bound to the channel where the
+ * target offers it), md5 (and cleartext over TLS only), up to the first ReadyForQuery. Afterwards it is a pipe of bytes
+ * with back-pressure for one session.
+ *
+ * Protocol 3.2 is asked for; servers answer what they speak instead, and where one (or what stands before it) refuses
+ * outright, the log-in is tried again with 3.0.
  */
 import { randomBytes } from 'node:crypto';
 import net from 'node:net';
-import tls from 'node:tls';
 import { CountersignError } from '../errors.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
 import {
   decodeAuthentication,
   decodeBackendKeyData,
   decodeErrorResponse,
+  decodeNegotiateProtocolVersion,
   decodeParameterStatus,
 } from '../wire/postgres/backend.ts';
 import { FrameSplitter } from '../wire/postgres/frames.ts';
@@ -19,16 +23,12 @@ import {
   encodePassword,
   encodeSASLInitialResponse,
   encodeSASLResponse,
-  encodeSSLRequest,
   encodeStartup,
 } from '../wire/postgres/frontend.ts';
 import { md5Password } from '../wire/postgres/md5.ts';
 import { backend } from '../wire/postgres/messages.ts';
-import { ScramClient } from '../wire/postgres/scram.ts';
-
-export type UpstreamTls =
-  | { readonly mode: 'disable' }
-  | { readonly mode: 'verify-full'; readonly ca: string | undefined; readonly serverName: string | undefined };
+import { boundMechanism, ScramClient } from '../wire/postgres/scram.ts';
+import { startUpstreamTls, type UpstreamTls } from './upstream-tls.ts';
 
 export interface UpstreamAddress {
   readonly name: string;
@@ -55,6 +55,10 @@ type OnBytes = (buffer: Buffer, start: number, end: number) => void;
  */
 const readBuffer = Buffer.allocUnsafeSlow(256 * 1024);
 
+const newestMinor = 2;
+/** How servers and poolers answer a protocol version that they do not want to hear of. */
+const refusalsOfVersions: ReadonlySet<string> = new Set(['0A000', '08P01']);
+
 export class Upstream {
   readonly parameterStatuses = new Map<string, string>();
   processId = 0;
@@ -64,36 +68,39 @@ export class Upstream {
   #onBytes: OnBytes = () => undefined;
   #onClose: (error: Error | undefined) => void = () => undefined;
   #failure: Error | undefined;
+  #binding: Buffer | undefined;
+  /** The target ended the log-in before it asked for a proof, in a way that may be about the protocol version. */
+  #isVersionRefused = false;
 
   private constructor(options: UpstreamOptions, socket: net.Socket) {
     this.#options = options;
     this.#socket = socket;
   }
 
+  /** The log-in is bound to the target's certificate. */
+  isChannelBound = false;
+
   /**
    * Connects and logs in.
    * @throws CountersignError `target_unreachable`, `target_certificate_untrusted`, `target_login_failed`
    */
   static async connect(options: UpstreamOptions): Promise<Upstream> {
-    const timer = { ended: false };
-    let upstream: Upstream | undefined;
-    const timeout = setTimeout(() => {
-      timer.ended = true;
-      upstream?.destroy(unreachable(options.address, `no answer within ${options.timeoutMs} ms`));
-    }, options.timeoutMs);
-    try {
-      upstream = await Upstream.#open(options, timer);
-      await upstream.#logIn();
-      return upstream;
-    } catch (error) {
-      upstream?.destroy();
-      throw error;
-    } finally {
-      clearTimeout(timeout);
-    }
+    return within(options, async (keep) => {
+      const upstream = await Upstream.#open(options, keep);
+      try {
+        await upstream.#logIn(newestMinor);
+        return upstream;
+      } catch (error) {
+        if (!upstream.#isVersionRefused) throw error;
+        upstream.destroy();
+      }
+      const older = await Upstream.#open(options, keep);
+      await older.#logIn(0);
+      return older;
+    });
   }
 
-  static async #open(options: UpstreamOptions, timer: { ended: boolean }): Promise<Upstream> {
+  static async #open(options: UpstreamOptions, keep: KeepSocket): Promise<Upstream> {
     const { address } = options;
     const plain = address.tls.mode === 'disable';
     const holder: { upstream?: Upstream } = {};
@@ -110,20 +117,14 @@ export class Upstream {
         },
       };
       const connecting = net.connect(plain ? { ...target, onread } : target);
-      const limit = setTimeout(() => connecting.destroy(new Error('timed out')), options.timeoutMs);
-      connecting.once('connect', () => {
-        clearTimeout(limit);
-        resolve(connecting);
-      });
-      connecting.once('error', (error) => {
-        clearTimeout(limit);
-        reject(unreachable(address, timer.ended ? `no answer within ${options.timeoutMs} ms` : error.message));
-      });
+      keep(connecting);
+      connecting.once('connect', () => resolve(connecting));
+      connecting.once('error', (error) => reject(unreachable(address, error.message)));
     });
     socket.setNoDelay(true);
     const upstream = new Upstream(options, socket);
     holder.upstream = upstream;
-    if (address.tls.mode === 'verify-full') await upstream.#startTls(address.tls);
+    if (address.tls.mode === 'verify-full') await upstream.#startTls();
     else upstream.#listen();
     return upstream;
   }
@@ -137,70 +138,38 @@ export class Upstream {
     this.#socket.on('end', () => this.#socket.destroy());
   }
 
-  async #startTls(options: UpstreamTls & { mode: 'verify-full' }): Promise<void> {
+  async #startTls(): Promise<void> {
     const { address } = this.#options;
-    const plain = this.#socket;
-    const request = new ByteSink(16);
-    encodeSSLRequest(request);
-    const answer = await new Promise<Buffer>((resolve, reject) => {
-      plain.once('data', resolve);
-      plain.once('error', (error) => reject(unreachable(address, error.message)));
-      plain.once('close', () => reject(unreachable(address, 'the target closed the connection')));
-      plain.write(request.take());
-    });
-    plain.removeAllListeners();
-    // More than the one byte before TLS starts would be bytes that nobody authenticated.
-    if (answer.length !== 1 || answer[0] !== 0x53) {
-      plain.destroy();
-      throw new CountersignError(
-        'target_certificate_untrusted',
-        `connection ${address.name}: the target does not offer TLS`,
-        {
-          hint: "turn TLS on at the target; 'tls: { mode: disable }' is for targets on this machine only",
-        },
-      );
+    if (address.tls.mode === 'disable') return;
+    try {
+      const { socket, binding } = await startUpstreamTls(this.#socket, address, address.tls);
+      this.#socket = socket;
+      this.#binding = binding;
+    } catch (error) {
+      if (error instanceof CountersignError) throw error;
+      throw unreachable(address, error instanceof Error ? error.message : String(error));
     }
-    const host = options.serverName ?? address.host;
-    this.#socket = await new Promise<tls.TLSSocket>((resolve, reject) => {
-      const secure = tls.connect({
-        socket: plain,
-        ...(net.isIP(host) === 0 ? { servername: host } : { host }),
-        ...(options.ca === undefined ? {} : { ca: options.ca }),
-        minVersion: 'TLSv1.2',
-        ALPNProtocols: ['postgresql'],
-        checkServerIdentity: (_name, certificate) => tls.checkServerIdentity(host, certificate),
-      });
-      secure.once('secureConnect', () => resolve(secure));
-      secure.once('error', (error) =>
-        reject(
-          new CountersignError(
-            'target_certificate_untrusted',
-            `connection ${address.name}: the target's certificate is not trusted: ${error.message}`,
-            {
-              hint: 'give the certificate authority as tls.caFile, and the name in the certificate as tls.serverName',
-              cause: error,
-            },
-          ),
-        ),
-      );
-    });
-    this.#socket.removeAllListeners('error');
     this.#socket.on('data', (data) => this.#onBytes(data, 0, data.length));
     this.#listen();
   }
 
-  async #logIn(): Promise<void> {
+  async #logIn(minor: number): Promise<void> {
     const { address, user, password, parameters } = this.#options;
     const messages = new MessageQueue(this.#options.address);
     this.#onBytes = (buffer, start, end) => messages.push(buffer, start, end);
-    this.#onClose = (error) =>
+    let hasAnswered = false;
+    this.#onClose = (error) => {
+      this.#isVersionRefused = minor > 0 && !hasAnswered;
       messages.fail(unreachable(address, error?.message ?? 'the target closed the connection'));
+    };
     this.#send((sink) =>
-      encodeStartup(sink, { major: 3, minor: 0, parameters: { user, database: address.database, ...parameters } }),
+      encodeStartup(sink, { major: 3, minor, parameters: { user, database: address.database, ...parameters } }),
     );
     let scram: ScramClient | undefined;
     for (;;) {
       const { type, frame } = await messages.next();
+      const isFirst = !hasAnswered;
+      hasAnswered = true;
       switch (type) {
         case backend.Authentication: {
           const message = decodeAuthentication(frame, 0, frame.length);
@@ -217,12 +186,15 @@ export class Upstream {
               this.#send((sink) => encodePassword(sink, md5Password(user, password, message.salt)));
               break;
             case 'sasl': {
-              if (!message.mechanisms.includes('SCRAM-SHA-256')) {
+              const nonce = randomBytes(18).toString('base64');
+              scram = new ScramClient({ password, nonce, binding: this.#binding });
+              const mechanism = scram.choose(message.mechanisms);
+              if (mechanism === undefined) {
                 throw loginFailed(address, `the target offers only ${message.mechanisms.join(', ')}`);
               }
-              scram = new ScramClient({ password, nonce: randomBytes(18).toString('base64') });
+              this.isChannelBound = mechanism === boundMechanism;
               const first = scram.first();
-              this.#send((sink) => encodeSASLInitialResponse(sink, 'SCRAM-SHA-256', Buffer.from(first, 'utf8')));
+              this.#send((sink) => encodeSASLInitialResponse(sink, mechanism, Buffer.from(first, 'utf8')));
               break;
             }
             case 'sasl-continue': {
@@ -258,10 +230,15 @@ export class Upstream {
         }
         case backend.ErrorResponse: {
           const fields = decodeErrorResponse(frame, 0, frame.length);
+          this.#isVersionRefused = minor > 0 && isFirst && refusalsOfVersions.has(fields['C'] ?? '');
           throw loginFailed(address, `${fields['M'] ?? 'unknown error'} (SQLSTATE ${fields['C'] ?? '?'})`);
         }
+        case backend.NegotiateProtocolVersion: {
+          const { newestMinor: spoken } = decodeNegotiateProtocolVersion(frame, 0, frame.length);
+          if (spoken > minor) throw loginFailed(address, `the target answers with protocol 3.${spoken}`);
+          break;
+        }
         case backend.NoticeResponse:
-        case backend.NegotiateProtocolVersion:
           break;
         case backend.ReadyForQuery:
           this.#onClose = () => undefined;
@@ -313,13 +290,40 @@ export class Upstream {
 
   /** Asks the target to cancel what this session runs; over TLS where the session uses it. Best effort, as the protocol is. */
   async cancel(): Promise<void> {
-    const canceller = await Upstream.#open(this.#options, { ended: false });
-    const done = new Promise<void>((resolve) => {
-      canceller.#onClose = () => resolve();
+    await within(this.#options, async (keep) => {
+      const canceller = await Upstream.#open(this.#options, keep);
+      const done = new Promise<void>((resolve) => {
+        canceller.#onClose = () => resolve();
+      });
+      canceller.#send((sink) => encodeCancelRequest(sink, this.processId, this.secretKey));
+      await done;
     });
-    canceller.#send((sink) => encodeCancelRequest(sink, this.processId, this.secretKey));
-    const timer = setTimeout(() => canceller.destroy(), this.#options.timeoutMs);
-    await done;
+  }
+}
+
+/** Takes a socket into the care of a bounded piece of work. */
+type KeepSocket = (socket: net.Socket) => void;
+
+/** Does the work within the time that a connection may take, or destroys the sockets that it opened and opens. */
+async function within<T>(options: UpstreamOptions, work: (keep: KeepSocket) => Promise<T>): Promise<T> {
+  const sockets: net.Socket[] = [];
+  let isOver = false;
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<never>((_resolve, reject) => {
+    const error = unreachable(options.address, `no answer within ${options.timeoutMs} ms`);
+    timer = setTimeout(() => reject(error), options.timeoutMs);
+  });
+  const keep: KeepSocket = (socket) => {
+    sockets.push(socket);
+    if (isOver) socket.destroy();
+  };
+  try {
+    return await Promise.race([work(keep), expired]);
+  } catch (error) {
+    isOver = true;
+    for (const socket of sockets) socket.destroy();
+    throw error;
+  } finally {
     clearTimeout(timer);
   }
 }

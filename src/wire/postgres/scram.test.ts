@@ -297,3 +297,71 @@ void describe('ScramClient', () => {
     assert.equal(new ScramClient({ password: '', nonce: 'x' }).first(), 'n,,n=,r=x');
   });
 });
+
+void describe('SCRAM-SHA-256-PLUS', () => {
+  const binding = Buffer.alloc(32, 7);
+  const bound = (at: Buffer | undefined): ScramServer =>
+    new ScramServer({ verifier, nonce: rfc.serverNonce, binding: at });
+  const binder = (at: Buffer | undefined): ScramClient =>
+    new ScramClient({ password: rfc.password, nonce: rfc.clientNonce, binding: at });
+
+  void test('is offered and taken where both ends see the same certificate', () => {
+    const [ours, theirs] = [binder(binding), bound(binding)];
+    assert.deepEqual(theirs.mechanisms, ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256']);
+    const mechanism = ours.choose(theirs.mechanisms);
+    assert.equal(mechanism, 'SCRAM-SHA-256-PLUS');
+    const first = ours.first();
+    assert.match(first, /^p=tls-server-end-point,,n=,r=/);
+    const final = ours.final(theirs.first(first, mechanism));
+    assert.equal(
+      Buffer.from(/^c=([^,]+)/.exec(final)?.[1] ?? '', 'base64').toString('latin1'),
+      `p=tls-server-end-point,,${binding.toString('latin1')}`,
+    );
+    ours.verify(theirs.final(final));
+    assert.ok(ours.finished);
+  });
+
+  void test('fails where the client saw another certificate', () => {
+    const [ours, theirs] = [binder(Buffer.alloc(32, 8)), bound(binding)];
+    const final = ours.final(
+      theirs.first(ours.choose(theirs.mechanisms) === undefined ? '' : ours.first(), 'SCRAM-SHA-256-PLUS'),
+    );
+    assert.throws(() => theirs.final(final), fails('authentication_failed', /channel binding check failed/));
+  });
+
+  void test('makes a client that could bind say so, and a server that offered it refuse that', () => {
+    const [ours, theirs] = [binder(binding), bound(binding)];
+    assert.equal(ours.choose(['SCRAM-SHA-256']), 'SCRAM-SHA-256');
+    const first = ours.first();
+    assert.match(first, /^y,,/);
+    assert.throws(() => theirs.first(first), fails('authentication_failed', /negotiation error/));
+    const [again, without] = [binder(binding), bound(undefined)];
+    assert.equal(again.choose(without.mechanisms), 'SCRAM-SHA-256');
+    again.verify(without.final(again.final(without.first(again.first()))));
+  });
+
+  void test('is not forced on a client that cannot', () => {
+    const [ours, theirs] = [binder(undefined), bound(binding)];
+    assert.equal(ours.choose(theirs.mechanisms), 'SCRAM-SHA-256');
+    ours.verify(theirs.final(ours.final(theirs.first(ours.first()))));
+    assert.equal(binder(binding).choose(['SCRAM-SHA-1', 'OAUTHBEARER']), undefined);
+    assert.equal(binder(undefined).choose(['SCRAM-SHA-256-PLUS']), undefined);
+  });
+
+  void test('refuses flags that do not fit the mechanism', () => {
+    const rest = ',,n=,r=abc';
+    for (const [mechanism, flag, problem] of [
+      ['SCRAM-SHA-256-PLUS', 'n', /without channel binding/],
+      ['SCRAM-SHA-256-PLUS', 'y', /without channel binding/],
+      ['SCRAM-SHA-256-PLUS', 'p=tls-unique', /kind that was not offered/],
+      ['SCRAM-SHA-256', 'p=tls-server-end-point', /not offered/],
+      ['SCRAM-SHA-1', 'n', /was not offered/],
+    ] as const) {
+      assert.throws(() => bound(binding).first(`${flag}${rest}`, mechanism), fails('protocol_violation', problem));
+    }
+    assert.throws(
+      () => bound(undefined).first(`p=tls-server-end-point${rest}`, 'SCRAM-SHA-256-PLUS'),
+      fails('protocol_violation', /was not offered/),
+    );
+  });
+});

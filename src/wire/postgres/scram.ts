@@ -3,8 +3,9 @@
  * over the texts of the messages; nonces are arguments. The user name inside the exchange counts for nothing, the one of
  * the start-up packet does.
  *
- * Channel binding (SCRAM-SHA-256-PLUS) is neither offered nor used: as a server we take the gs2 flags `n` (the client
- * cannot) and `y` (it could, and saw that we do not offer it), as a client we send `n`.
+ * Channel binding (SCRAM-SHA-256-PLUS) is of the kind `tls-server-end-point`. A server that can bind offers PLUS and takes
+ * the gs2 flags `p` (bound) and `n` (the client cannot); `y` (it could, but was not offered it) then means that somebody
+ * took the offer away. A client sends `p` where PLUS is offered, `y` where it could bind, `n` where it cannot.
  *
  * Server: new -> first -> challenged -> final -> done. Client: new -> first -> started -> final -> answered -> verify ->
  * done. A step out of turn is a failure, so that one nonce proves one thing once, and an iteration count costs once.
@@ -29,6 +30,10 @@ const minIterations = 4096;
 /** A server that asks for more would only burn our time. */
 const maxIterations = 1_000_000;
 const keyBytes = 32;
+export const plainMechanism = 'SCRAM-SHA-256';
+export const boundMechanism = 'SCRAM-SHA-256-PLUS';
+/** The gs2 header of an exchange that is bound to the server's certificate. */
+const boundHeader = 'p=tls-server-end-point,,';
 
 // The grammar of RFC 5802, section 7. A nonce is printable and without comma; SHA-256 in base64 is 43 characters and '='.
 const nonce = '[\\x21-\\x2b\\x2d-\\x7e]+';
@@ -37,7 +42,9 @@ const digest64 = '[A-Za-z0-9+/]{43}=';
 /** Optional extensions, which a receiver that does not know them passes over. */
 const extensions = '(?:,[A-Za-z]=[^,\\0]+)*';
 const nonceText = new RegExp(`^${nonce}$`);
-const clientFirstText = new RegExp(`^(?<gs2>[ny],,)(?<bare>n=[^,\\0]*,r=(?<nonce>${nonce})${extensions})$`);
+const clientFirstText = new RegExp(
+  `^(?<gs2>(?:n|y|p=[A-Za-z0-9.-]+),,)(?<bare>n=[^,\\0]*,r=(?<nonce>${nonce})${extensions})$`,
+);
 const serverFirstText = new RegExp(
   `^r=(?<nonce>${nonce}),s=(?<salt>${base64}),i=(?<iterations>\\d{1,9})${extensions}$`,
 );
@@ -101,16 +108,31 @@ function checkNonce(text: string): string {
 export class ScramServer {
   readonly #verifier: ScramVerifier;
   readonly #serverNonce: string;
+  readonly #binding: Buffer | undefined;
   #state: 'new' | 'challenged' | 'done' = 'new';
+  #isBound = false;
   #gs2Header = '';
   #clientFirstBare = '';
   #serverFirst = '';
   #nonce = '';
 
-  /** `nonce`: at least 18 random bytes in base64, never used before. */
-  constructor(options: { readonly verifier: ScramVerifier; readonly nonce: string }) {
+  /**
+   * `nonce`: at least 18 random bytes in base64, never used before. `binding`: the channel's `tls-server-end-point`;
+   * undefined = there is none, and PLUS is not offered.
+   */
+  constructor(options: {
+    readonly verifier: ScramVerifier;
+    readonly nonce: string;
+    readonly binding?: Buffer | undefined;
+  }) {
     this.#verifier = options.verifier;
     this.#serverNonce = checkNonce(options.nonce);
+    this.#binding = options.binding;
+  }
+
+  /** What to offer, strongest first. */
+  get mechanisms(): readonly string[] {
+    return this.#binding === undefined ? [plainMechanism] : [boundMechanism, plainMechanism];
   }
 
   #advance(from: 'new' | 'challenged', to: 'challenged' | 'done'): void {
@@ -119,19 +141,45 @@ export class ScramServer {
   }
 
   /**
-   * Takes the client-first-message, gives the server-first-message.
-   * @throws CountersignError `protocol_violation`
+   * Takes the mechanism that the client picked and its client-first-message, gives the server-first-message.
+   * @throws CountersignError `protocol_violation`; `authentication_failed` when somebody took the offer of PLUS away
    */
-  first(clientFirst: string): string {
+  first(clientFirst: string, mechanism: string = plainMechanism): string {
     this.#advance('new', 'challenged');
+    if (!this.mechanisms.includes(mechanism)) {
+      throw violation(`the mechanism ${JSON.stringify(mechanism.slice(0, 64))} was not offered`);
+    }
     const fields = clientFirstText.exec(clientFirst)?.groups;
     if (fields === undefined) throw violation(clientFirstProblem(clientFirst));
     this.#gs2Header = fields['gs2'] ?? '';
+    this.#isBound = mechanism === boundMechanism;
+    this.#checkFlag();
     this.#clientFirstBare = fields['bare'] ?? '';
     this.#nonce = (fields['nonce'] ?? '') + this.#serverNonce;
     const { salt, iterations } = this.#verifier;
     this.#serverFirst = `r=${this.#nonce},s=${salt.toString('base64')},i=${iterations}`;
     return this.#serverFirst;
+  }
+
+  /** The gs2 flag has to fit what was offered and picked. */
+  #checkFlag(): void {
+    const header = this.#gs2Header;
+    if (this.#isBound) {
+      if (header === boundHeader) return;
+      throw violation(
+        header.startsWith('p')
+          ? 'the channel binding is of a kind that was not offered; it has to be tls-server-end-point'
+          : 'the client picked SCRAM-SHA-256-PLUS without channel binding',
+      );
+    }
+    if (header.startsWith('p')) throw violation('the client asks for channel binding, which was not offered');
+    if (header.startsWith('y') && this.#binding !== undefined) {
+      throw new CountersignError(
+        'authentication_failed',
+        'SCRAM channel binding negotiation error: the client could bind and saw no offer of it, but it was offered',
+        { hint: 'somebody between client and gateway may have changed the offer' },
+      );
+    }
   }
 
   /**
@@ -143,9 +191,7 @@ export class ScramServer {
     const fields = clientFinalText.exec(clientFinal)?.groups;
     if (fields === undefined || this.#nonce === '') throw violation('malformed client-final-message');
     if (fields['nonce'] !== this.#nonce) throw violation('the nonce does not match');
-    if (fields['binding'] !== Buffer.from(this.#gs2Header, 'latin1').toString('base64')) {
-      throw violation('the channel binding does not match');
-    }
+    this.#checkBinding(fields['binding'] ?? '');
     const { storedKey, serverKey } = this.#verifier;
     const authMessage = `${this.#clientFirstBare},${this.#serverFirst},${fields['bare']}`;
     const clientKey = xor(Buffer.from(fields['proof'] ?? '', 'base64'), hmac(storedKey, authMessage));
@@ -154,12 +200,26 @@ export class ScramServer {
     }
     return `v=${hmac(serverKey, authMessage).toString('base64')}`;
   }
+
+  #checkBinding(given: string): void {
+    if (given === bindingText(this.#gs2Header, this.#isBound ? this.#binding : undefined)) return;
+    if (!this.#isBound) throw violation('the channel binding does not match');
+    throw new CountersignError(
+      'authentication_failed',
+      "SCRAM channel binding check failed: the client saw another certificate than this gateway's",
+      { hint: 'something between client and gateway ends TLS' },
+    );
+  }
+}
+
+/** The attribute `c`: the gs2 header and, where the exchange is bound, the binding behind it. */
+function bindingText(gs2Header: string, binding: Buffer | undefined): string {
+  return Buffer.concat([Buffer.from(gs2Header, 'latin1'), binding ?? Buffer.alloc(0)]).toString('base64');
 }
 
 function clientFirstProblem(clientFirst: string): string {
-  if (clientFirst.startsWith('p=')) return 'the client asks for channel binding, which was not offered';
-  if (/^[ny],a=/.test(clientFirst)) return 'an authorization identity is not supported';
-  if (/^[ny],,m=/.test(clientFirst)) return 'the client requires an extension that is not supported';
+  if (/^(?:[ny]|p=[^,]*),a=/.test(clientFirst)) return 'an authorization identity is not supported';
+  if (/^(?:[ny]|p=[^,]*),,m=/.test(clientFirst)) return 'the client requires an extension that is not supported';
   return 'malformed client-first-message';
 }
 
@@ -171,11 +231,22 @@ export class ScramClient {
   readonly #password: string;
   readonly #user: string;
   readonly #clientNonce: string;
+  readonly #binding: Buffer | undefined;
+  #gs2Header = 'n,,';
   #state: 'new' | 'started' | 'answered' | 'done' = 'new';
   #serverSignature: Buffer | undefined;
 
-  /** `nonce`: at least 18 random bytes in base64, never used before. `user`: PostgreSQL ignores it, and drivers leave it empty. */
-  constructor(options: { readonly password: string; readonly nonce: string; readonly user?: string }) {
+  /**
+   * `nonce`: at least 18 random bytes in base64, never used before. `user`: PostgreSQL ignores it, and drivers leave it
+   * empty. `binding`: the channel's `tls-server-end-point`; undefined = we cannot bind.
+   */
+  constructor(options: {
+    readonly password: string;
+    readonly nonce: string;
+    readonly user?: string;
+    readonly binding?: Buffer | undefined;
+  }) {
+    this.#binding = options.binding;
     this.#password = options.password;
     this.#clientNonce = checkNonce(options.nonce);
     this.#user = (options.user ?? '').replaceAll('=', '=3D').replaceAll(',', '=2C');
@@ -195,10 +266,22 @@ export class ScramClient {
     return `n=${this.#user},r=${this.#clientNonce}`;
   }
 
+  /** Picks from what the server offers; undefined = nothing that we know. */
+  choose(offered: readonly string[]): string | undefined {
+    if (this.#binding !== undefined) {
+      if (offered.includes(boundMechanism)) {
+        this.#gs2Header = boundHeader;
+        return boundMechanism;
+      }
+      this.#gs2Header = 'y,,';
+    }
+    return offered.includes(plainMechanism) ? plainMechanism : undefined;
+  }
+
   /** The client-first-message. */
   first(): string {
     this.#advance('new', 'started');
-    return `n,,${this.#firstBare}`;
+    return `${this.#gs2Header}${this.#firstBare}`;
   }
 
   /** Takes the server-first-message, gives the client-final-message. Costs as many HMACs as the server asks for. */
@@ -217,7 +300,7 @@ export class ScramClient {
     }
     const salted = saltedPassword(this.#password, Buffer.from(salt, 'base64'), iterations);
     const clientKey = hmac(salted, 'Client Key');
-    const withoutProof = `c=${Buffer.from('n,,', 'latin1').toString('base64')},r=${combined}`;
+    const withoutProof = `c=${bindingText(this.#gs2Header, this.#gs2Header === boundHeader ? this.#binding : undefined)},r=${combined}`;
     const authMessage = `${this.#firstBare},${serverFirst},${withoutProof}`;
     const proof = xor(clientKey, hmac(sha256(clientKey), authMessage));
     this.#serverSignature = hmac(hmac(salted, 'Server Key'), authMessage);
