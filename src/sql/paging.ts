@@ -22,6 +22,8 @@ export interface PagingLoop {
   readonly kind: PagingKind;
   /** As it is written; undefined where FROM names none, or only FETCH was seen. */
   readonly relation: RelationName | undefined;
+  /** Only the same text came again: its parameters may have moved, or not. */
+  readonly repeated: boolean;
   /** Columns that the loop goes along: of the moved bound, else of ORDER BY. */
   readonly keyColumns: readonly string[];
   /** Names of the outputs; `*` stands for itself. */
@@ -55,7 +57,7 @@ export function pagingLoop(previous: ParsedStatement, current: ParsedStatement):
 function nextStep(before: Step, now: Step): PagingLoop | undefined {
   if (before.kind === 'select' && now.kind === 'select') {
     const moved = before.base === now.base ? movedPart(before, now) : undefined;
-    return moved === undefined ? undefined : loopOf(moved.kind, moved.bound, now);
+    return moved === undefined ? undefined : loopOf(moved, now);
   }
   if (now.kind !== 'fetch' || before.kind === 'select' || before.cursor !== now.cursor) return undefined;
   if (before.kind === 'declare') return cursorLoop(before.query, now.pageSize);
@@ -65,6 +67,7 @@ function nextStep(before: Step, now: Step): PagingLoop | undefined {
 const unknownCursor: PagingLoop = {
   kind: 'cursor',
   relation: undefined,
+  repeated: false,
   keyColumns: [],
   columns: [],
   filters: undefined,
@@ -74,16 +77,17 @@ const unknownCursor: PagingLoop = {
 };
 
 function cursorLoop(query: SelectStep, pageSize: number | undefined): PagingLoop {
-  return { ...loopOf('cursor', undefined, query), pageSize };
+  return { ...loopOf({ kind: 'cursor', bound: undefined, repeated: false }, query), pageSize };
 }
 
-function loopOf(kind: PagingKind, bound: Bound | undefined, step: SelectStep): PagingLoop {
+function loopOf({ kind, bound, repeated }: Moved, step: SelectStep): PagingLoop {
   const source = withoutPaging(step, bound, maxBytes);
   const { relations } = step;
   const relation = relations.find(({ alias, name }) => bound?.qualifier === (alias ?? name)) ?? relations[0];
   return {
     kind,
     relation: relation && { schema: relation.schema, name: relation.name },
+    repeated,
     keyColumns: bound?.columns ?? step.orderColumns,
     columns: step.columns,
     filters: source?.filters,
@@ -96,24 +100,27 @@ function loopOf(kind: PagingKind, bound: Bound | undefined, step: SelectStep): P
 interface Moved {
   readonly kind: PagingKind;
   readonly bound: Bound | undefined;
+  readonly repeated: boolean;
 }
 
 function movedPart(before: SelectStep, now: SelectStep): Moved | undefined {
   const changed = [...new Set([...before.bounds, ...now.bounds].map((bound) => subjectOf(bound)))].filter(
     (one) => !isDeepEqual(of(before, one), of(now, one)),
   );
-  if (changed.length === 0) return offsetGrew(before, now) ? { kind: 'offset', bound: undefined } : repeated(now);
+  if (changed.length === 0) {
+    return offsetGrew(before, now) ? { kind: 'offset', bound: undefined, repeated: false } : again(now);
+  }
   const [only, ...others] = changed;
   if (only === undefined || others.length > 0) return undefined;
   const [earlier, later] = [of(before, only), of(now, only)];
   const [bound] = later;
   if (bound === undefined) return undefined;
-  if (bound.side === 'slice') return earlier.length > 0 ? { kind: 'modulo', bound } : undefined;
-  if (bound.side === 'set') return earlier.length > 0 ? { kind: 'ctid', bound } : undefined;
+  if (bound.side === 'slice') return earlier.length > 0 ? { kind: 'modulo', bound, repeated: false } : undefined;
+  if (bound.side === 'set') return earlier.length > 0 ? { kind: 'ctid', bound, repeated: false } : undefined;
   const isAddress = bound.columns.join() === 'ctid';
   if (!isAddress && !rangeMoved(earlier, later, now)) return undefined;
   if (isAddress && earlier.length === 0 && !now.limited) return undefined;
-  return { kind: isAddress ? 'ctid' : 'keyset', bound };
+  return { kind: isAddress ? 'ctid' : 'keyset', bound, repeated: false };
 }
 
 function of(step: SelectStep, wanted: string): readonly Bound[] {
@@ -132,15 +139,15 @@ function offsetGrew({ offset: before }: SelectStep, { offset: now }: SelectStep)
 }
 
 /** Where a parameter is what moves, the text stays the same, and running it once more is the next step. */
-function repeated(now: SelectStep): Moved | undefined {
-  if (isParameter(now.offset)) return { kind: 'offset', bound: undefined };
+function again(now: SelectStep): Moved | undefined {
+  if (isParameter(now.offset)) return { kind: 'offset', bound: undefined, repeated: true };
   const bound = now.bounds.find(({ values }) => values.some(isParameter));
   if (bound === undefined) return undefined;
-  if (bound.side === 'slice') return { kind: 'modulo', bound };
-  if (bound.columns.join() === 'ctid') return { kind: 'ctid', bound };
+  if (bound.side === 'slice') return { kind: 'modulo', bound, repeated: true };
+  if (bound.columns.join() === 'ctid') return { kind: 'ctid', bound, repeated: true };
   const range = of(now, subjectOf(bound));
   const walks = isClosed(range) || (now.limited && isOrderedBy(now, bound));
-  return walks ? { kind: 'keyset', bound } : undefined;
+  return walks ? { kind: 'keyset', bound, repeated: true } : undefined;
 }
 
 function isParameter(value: BoundValue | undefined): boolean {
