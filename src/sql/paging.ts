@@ -141,7 +141,8 @@ function offsetGrew({ offset: before }: SelectStep, { offset: now }: SelectStep)
 /** Where a parameter is what moves, the text stays the same, and running it once more is the next step. */
 function again(now: SelectStep): Moved | undefined {
   if (isParameter(now.offset)) return { kind: 'offset', bound: undefined, repeated: true };
-  const bound = now.bounds.find(({ values }) => values.some(isParameter));
+  const moving = now.bounds.filter(({ values }) => values.some(isParameter));
+  const bound = moving.find((one) => isOrderedBy(now, one)) ?? moving[0];
   if (bound === undefined) return undefined;
   if (bound.side === 'slice') return { kind: 'modulo', bound, repeated: true };
   if (bound.columns.join() === 'ctid') return { kind: 'ctid', bound, repeated: true };
