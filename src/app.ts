@@ -250,7 +250,7 @@ export async function startApp(options: AppOptions): Promise<App> {
             rows,
             limit,
             windowMs: hourMs,
-            now: clock.now(),
+            now: undefined,
           })),
           limit,
         };
