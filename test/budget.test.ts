@@ -20,7 +20,7 @@ const binary = fileURLToPath(new URL('../src/bin.ts', import.meta.url));
 let harness: Harness;
 let control: pg.Client;
 let rejecting: Promise<void>;
-let over = false;
+const tests = { over: false };
 /** Reasons of the requests that were made. */
 const reasons: string[] = [];
 let rawConfiguration: Record<string, unknown>;
@@ -36,7 +36,7 @@ before(async () => {
   await control.connect();
   // Nobody approves anything here: what is held ends.
   rejecting = (async () => {
-    while (!over) {
+    while (!tests.over) {
       const { body } = await harness.api<{ requests: { id: string }[] }>('executor', 'GET', '/requests?state=pending');
       for (const { id } of body.requests ?? [])
         await harness.api('executor', 'POST', `/requests/${id}/reject`, { comment: 'no' });
@@ -46,7 +46,7 @@ before(async () => {
 });
 
 after(async () => {
-  over = true;
+  tests.over = true;
   await rejecting;
   await control?.end();
   await harness?.close();

@@ -112,7 +112,7 @@ function parameterType(typeName: string | undefined): ParameterType {
   if (typeName === undefined) return 'text';
   if (/^(int[248]?|integer|bigint|smallint|oid)$/.test(typeName)) return 'int';
   if (/^(numeric|decimal|real|double precision|float[48]?)/.test(typeName)) return 'numeric';
-  if (/^bool/.test(typeName)) return 'boolean';
+  if (typeName.startsWith('bool')) return 'boolean';
   if (typeName === 'date') return 'date';
-  return /^timestamp/.test(typeName) ? 'timestamp' : 'text';
+  return typeName.startsWith('timestamp') ? 'timestamp' : 'text';
 }

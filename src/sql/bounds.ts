@@ -29,7 +29,7 @@ function occurrences(value: unknown): Map<string, number> {
   if (Array.isArray(value)) for (const item of value) addAll(item, sum);
   if (!isTree(value)) return counts;
   const { RangeVar: relation, larg, rarg, limitOption } = value;
-  if (isTree(relation)) counts.set(`${String(relation['relname'])}`, 1);
+  if (isTree(relation)) counts.set(String(relation['relname']), 1);
   for (const [field, inner] of Object.entries(value)) {
     if (field !== 'SubLink' && field !== 'larg' && field !== 'rarg') addAll(inner, sum);
   }
