@@ -15,6 +15,7 @@ import { encodeEntry, type LogEvent } from './audit/events.ts';
 import { TransparencyLog } from './audit/log.ts';
 import { RecordingStore } from './audit/recording.ts';
 import { replaySession } from './audit/replay.ts';
+import { readerFor } from './audit/verify.ts';
 import { openKeys, type KeyFolder } from './config/keys.ts';
 import { loadConfiguration, readSecret } from './config/load.ts';
 import type { Configuration, ConnectionConfiguration } from './config/schema.ts';
@@ -35,6 +36,7 @@ import type { Duty, Principal } from './identity/principal.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
+import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
@@ -248,7 +250,7 @@ export async function startApp(options: AppOptions): Promise<App> {
             rows,
             limit,
             windowMs: hourMs,
-            now: clock.now(),
+            now: undefined,
           })),
           limit,
         };
@@ -341,6 +343,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       requests,
       submission,
+      draftFromSession: (session) => {
+        const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
+        return draftFromSession({ node, log: published, connection: jobConnection }, session);
+      },
       runs,
       ledger,
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),

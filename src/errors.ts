@@ -55,6 +55,7 @@ export const errorTable = {
   // jobs and runs
   job_invalid: { sqlstate: '22023', httpStatus: 422 },
   job_unknown: { sqlstate: '42704', httpStatus: 404 },
+  loop_not_found: { sqlstate: '42704', httpStatus: 404 },
   job_conflict: { sqlstate: '40001', httpStatus: 409 },
   job_relation_missing: { sqlstate: '42P01', httpStatus: 422 },
   chunk_key_invalid: { sqlstate: '22023', httpStatus: 422 },

@@ -1,10 +1,11 @@
 import type { FastifyPluginAsync } from 'fastify';
 import { CountersignError } from '../errors.ts';
 import { jobVersions, latestJobVersions, type JobVersion } from '../store/jobs.ts';
+import { findSession } from '../store/sessions.ts';
 import { caller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
-/** Job versions: push, list, read. */
+/** Job versions: push, list, read; drafts of jobs. */
 export const jobRoutes =
   (services: ApiServices): FastifyPluginAsync =>
   async (api) => {
@@ -42,6 +43,45 @@ export const jobRoutes =
           request: pushed.request.id,
           digest: pushed.request.digest,
         };
+      },
+    );
+
+    /** For the session's own human while they may design on its connection, and for auditors, whose look is in the log. */
+    api.post<{ Body: { session: string } }>(
+      '/jobs/drafts',
+      {
+        schema: {
+          body: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['session'],
+            properties: { session: { type: 'string', minLength: 1, maxLength: 100 } },
+          },
+        },
+      },
+      async (request) => {
+        const principal = await caller(request, services);
+        const { session: id } = request.body;
+        const session = await findSession(services.store, id);
+        const duties = session === undefined ? [] : services.dutiesOn(principal, session.connection);
+        const isOwn = session?.human === principal.human && principal.human !== '' && duties.includes('designer');
+        if (session === undefined || !(isOwn || duties.includes('auditor'))) {
+          throw new CountersignError(
+            'recording_unknown',
+            `you have no session ${JSON.stringify(id)} to make a draft of`,
+            {
+              hint: 'a draft is for whoever ran the session, with the duty designer on its connection, and for auditors',
+            },
+          );
+        }
+        if (!isOwn) {
+          const at = new Date(services.clock.now()).toISOString();
+          const { node, log } = services;
+          const entry = { type: 'recording.read', at, node, session: session.id, auditor: principal.id } as const;
+          // Reading is in the log before anything is read.
+          await log.durable(log.append(services.encode(entry)));
+        }
+        return services.draftFromSession(session);
       },
     );
 

@@ -9,10 +9,12 @@ import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Ledger } from '../jobs/ledger.ts';
+import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Store } from '../store/database.ts';
+import type { StoredSession } from '../store/sessions.ts';
 
 export interface ApiConnection {
   readonly name: string;
@@ -48,6 +50,8 @@ export interface ApiServices {
   readonly revokeCredential: (principal: Principal, user: string) => Promise<void>;
   readonly requests: RequestService;
   readonly submission: JobSubmission;
+  /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
+  readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;
   readonly runs: RunService;
   readonly ledger: Ledger;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;

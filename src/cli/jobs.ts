@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { CountersignError } from '../errors.ts';
-import { authorsText, facts, show, table } from './output.ts';
+import { authorsText, facts, print, show, table } from './output.ts';
 import { planText, type PlanView } from './plan-text.ts';
 import type { CommandContext } from './context.ts';
 
@@ -17,7 +17,15 @@ interface VersionView {
   readonly content?: string;
 }
 
-/** jobs push, list, show */
+interface DraftView {
+  readonly job: string;
+  readonly path: string;
+  readonly kind: string;
+  readonly content: string;
+  readonly checks: readonly string[];
+}
+
+/** jobs push, draft, list, show */
 export function jobCommands(program: Command, context: CommandContext): void {
   const jobs = program.command('jobs').description('chunk job definitions');
 
@@ -45,6 +53,21 @@ export function jobCommands(program: Command, context: CommandContext): void {
           planText(answer.plan),
         ].join('\n'),
       );
+    });
+
+  jobs
+    .command('draft')
+    .description('a job definition made from a paging loop, to be checked and pushed')
+    .requiredOption('--from-session <id>', 'the session that ran the loop')
+    .option('-o, --out <file>', 'write it there instead of printing it')
+    .option('--force', 'overwrite that file', false)
+    .action(async (options: { fromSession: string; out?: string; force: boolean }) => {
+      const draft = await context.client().post<DraftView>('/jobs/drafts', { session: options.fromSession });
+      const { out } = options;
+      if (out !== undefined) writeDefinition(out, draft.content, options.force);
+      if (context.json()) show({ json: true }, out === undefined ? draft : { ...draft, file: out }, () => '');
+      else if (out === undefined) process.stdout.write(draft.content);
+      else print(`${out}: job ${draft.job}; check its comments, then: countersign jobs push ${out}`);
     });
 
   jobs
@@ -98,5 +121,17 @@ function readDefinition(file: string): string {
     return readFileSync(file, 'utf8');
   } catch (error) {
     throw new CountersignError('input_invalid', `cannot read ${file}`, { cause: error });
+  }
+}
+
+function writeDefinition(file: string, content: string, force: boolean): void {
+  try {
+    writeFileSync(file, content, { flag: force ? 'w' : 'wx' });
+  } catch (error) {
+    const exists = error instanceof Error && 'code' in error && error.code === 'EEXIST';
+    throw new CountersignError('input_invalid', exists ? `${file} is there already` : `cannot write ${file}`, {
+      hint: exists ? '--force overwrites it' : undefined,
+      cause: error,
+    });
   }
 }

@@ -7,6 +7,7 @@ import { CountersignError, type ErrorCode } from '../errors.ts';
 import { decideStatement, type Decision, type StatementQuestion } from '../policy/statement.ts';
 import type { PolicySet } from '../policy/engine.ts';
 import { analyse } from '../sql/analyse.ts';
+import { PagingWatch, pagingWords, type PagingLoop } from '../sql/paging.ts';
 import type { ColumnRef, StatementFacts } from '../sql/statement.ts';
 import { templateKey } from '../sql/template-key.ts';
 import type { CatalogueSnapshot, GateConnection } from './connection.ts';
@@ -59,6 +60,9 @@ export class Admissions {
   #ranUnknown = false;
   #onUncertain: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
+  readonly #watch = new PagingWatch();
+  readonly #ofLoops = new WeakMap<Admission, Admission>();
+  #seen: { readonly text: string; readonly loop: PagingLoop | undefined } | undefined;
 
   constructor(options: AdmissionsOptions) {
     this.#options = options;
@@ -78,7 +82,7 @@ export class Admissions {
     const cache = this.#cache(snapshot);
     const admission = cache.get(templateKey(text)) ?? cache.get(text);
     if (admission?.asUnknown === true) this.#runsUnknown();
-    return admission;
+    return admission && this.#watched(text, admission);
   }
 
   async admit(text: string): Promise<Admission> {
@@ -104,7 +108,7 @@ export class Admissions {
     if (cache.size >= maxCachedAdmissions) cache.clear();
     const shared = admission.statements.every((statement) => statement.facts.constantFree);
     cache.set(shared ? templateKey(text) : text, admission);
-    return admission;
+    return this.#watched(text, admission);
   }
 
   /** The verdict on one setting in a start-up packet, as if it were `SET name = value`. */
@@ -130,6 +134,38 @@ export class Admissions {
   /** What ran without being understood was harmless while nothing was masked; what it left behind is not any more. */
   #isUncertain(snapshot: CatalogueSnapshot): boolean {
     return this.#ranUnknown && !snapshot.nothingMasked;
+  }
+
+  /**
+   * At the second step of a paging loop a designer's small read is no sample any more, however much of the budget is
+   * left, and whatever is held or denied there says how to make a job of it.
+   */
+  #watched(text: string, admission: Admission): Admission {
+    const { identity } = this.#options;
+    if (identity.duty !== 'designer' || identity.runId !== undefined) return admission;
+    if (admission.verdict === 'allow' && admission.sampleRows === 0) return admission;
+    const declares = admission.statements.some(({ facts }) => facts.command === 'DECLARE CURSOR');
+    const loop = this.#loopAt(text) ?? (declares ? this.#watch.declared() : undefined);
+    if (loop === undefined || (loop.repeated && admission.verdict === 'allow')) return admission;
+    const known = this.#ofLoops.get(admission);
+    if (known !== undefined) return known;
+    const strict = admission.verdict === 'allow' ? (admission.beyondBudget ?? admission) : admission;
+    const command = `countersign jobs draft --from-session ${identity.sessionId}`;
+    const said = `this is a step of ${pagingWords[loop.kind]}; make a chunk job of it: ${command}`;
+    const made = { ...strict, reason: `${strict.reason}; ${said}`, hint: strict.hint ?? command };
+    this.#ofLoops.set(admission, made);
+    return made;
+  }
+
+  /** A statement is asked for several times on its way through one turn; it is one step all the same. */
+  #loopAt(text: string): PagingLoop | undefined {
+    if (this.#seen?.text !== text) {
+      this.#seen = { text, loop: this.#watch.see(text) };
+      queueMicrotask(() => {
+        this.#seen = undefined;
+      });
+    }
+    return this.#seen.loop;
   }
 
   #cache(snapshot: CatalogueSnapshot): Map<string, Admission> {
@@ -161,7 +197,7 @@ export class Admissions {
         return copyAmongOthers;
       return this.#decideOne(statement, snapshot);
     });
-    return combine(decided, statements, snapshot);
+    return combine(decided, statements, snapshot, this.#options.identity.duty === 'designer');
   }
 
   #decideOne(statement: AdmittedStatement, snapshot: CatalogueSnapshot): OneDecision {
@@ -266,6 +302,7 @@ function combine(
   all: readonly OneDecision[],
   statements: readonly AdmittedStatement[],
   snapshot: CatalogueSnapshot,
+  isDesigner: boolean,
 ): Admission {
   const asUnknown = all.some(({ decision }) => decision.asUnknown === true && decision.verdict !== 'deny');
   const strict = strictest(all.map((one) => one.decision));
@@ -286,8 +323,11 @@ function combine(
   if (within.verdict !== 'allow' || sampleRows === 0) return admission(within, 0, undefined);
   const beyond = strictest(all.map((one) => one.beyondBudget ?? one.decision));
   const safeBeyond = asUnknown && beyond.verdict === 'hold' ? unapprovable : beyond;
-  return admission(within, sampleRows, admission(safeBeyond, 0, undefined));
+  const said = isDesigner && safeBeyond.verdict === 'hold' ? `${safeBeyond.reason}; ${wayToAJob}` : safeBeyond.reason;
+  return admission(within, sampleRows, admission({ ...safeBeyond, reason: said }, 0, undefined));
 }
+
+const wayToAJob = 'what is more than a sample is a chunk job: countersign jobs push';
 
 const rank: Record<Verdict, number> = { allow: 0, hold: 1, deny: 2 };
 

@@ -44,6 +44,11 @@ const keyTypes: ReadonlyMap<number, { readonly type: string; readonly text: (col
   [650, { type: 'cidr', text: plain }],
 ]);
 
+/** Whether a column of this type can be a chunk key. */
+export function hasBounds(typeOid: number): boolean {
+  return keyTypes.has(typeOid);
+}
+
 interface KeyQuestion {
   readonly facts: StatementFacts;
   readonly columns: readonly ReaderColumn[];

@@ -288,6 +288,16 @@ const bounds: readonly (readonly [string, number | undefined, boolean])[] = [
   ['insert into notes default values returning id', 1, false],
   ['delete from notes', 0, false],
   ['delete from notes returning id', undefined, false],
+  // a row that holds the values of several counts as several
+  ['select a.id, b.id, c.id from customers a, crm.customers b join customers c on true limit 5', 15, false],
+  ['select a.id, b.id from customers a, orders b limit 5', 5, false],
+  ['with w as (select * from customers limit 3) select * from w a, w b limit 5', 10, false],
+  ['(select id from customers limit 5) union all (select id from customers limit 5)', 10, false],
+  ['select *, (select total from orders o limit 1), (select txt from notes limit 1) from customers limit 5', 15, false],
+  ['select min(age), max(age), count(*), sum(age) from customers', 2, false],
+  ['select max(name) filter (where id = 1), max(name) filter (where id = 2), max(name) from customers', 3, false],
+  ['select sum(age) filter (where id = 1), sum(case when id = 2 then age end) from customers', 2, false],
+  ['select lag(name, 1) over (), lag(name, 2) over (), first_value(name) over () from customers limit 4', 12, false],
   // a row that holds the values of many is not one row
   [
     'select sum(age), avg(age), bool_and(age > 3), bit_or(age), stddev(age), mode() within group (order by age) from customers',

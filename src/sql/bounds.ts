@@ -7,8 +7,58 @@ import { bodyIf, integerOf, isTree, stringOf, stringsOf, type Tree } from './tre
 export function rowsAtMost(statement: Node): number | undefined {
   const rows = rowsReturned(statement);
   if (rows === undefined || rows === 0) return rows;
-  // A row may hold a value of another row for each subquery in it.
-  return collects(statement) ? undefined : rows * (1 + subqueries(statement));
+  return collects(statement) ? undefined : rows * rowsHeld(statement);
+}
+
+/**
+ * Rows whose values one returned row can hold: one for each time that a relation is joined with itself, for each
+ * subquery, and for each aggregate or window function that picks a value.
+ */
+function rowsHeld(statement: Node): number {
+  const joined = Math.max(1, ...occurrences(statement).values());
+  return joined + subqueries(statement) + Math.max(0, picks(statement) - 1);
+}
+
+/** How often each relation stands in FROM; scalar subqueries count for themselves. */
+function occurrences(value: unknown): Map<string, number> {
+  const counts = new Map<string, number>();
+  const addAll = (inner: unknown, merge: (a: number, b: number) => number) => {
+    for (const [name, count] of occurrences(inner)) counts.set(name, merge(counts.get(name) ?? 0, count));
+  };
+  const sum = (a: number, b: number) => a + b;
+  if (Array.isArray(value)) for (const item of value) addAll(item, sum);
+  if (!isTree(value)) return counts;
+  const { RangeVar: relation, larg, rarg, limitOption } = value;
+  if (isTree(relation)) counts.set(String(relation['relname']), 1);
+  for (const [field, inner] of Object.entries(value)) {
+    if (field !== 'SubLink' && field !== 'larg' && field !== 'rarg') addAll(inner, sum);
+  }
+  // Only a SELECT has a limit option: its sides are those of a UNION, and a row comes from one of them.
+  for (const side of [larg, rarg]) addAll(side, limitOption === undefined ? sum : Math.max);
+  return counts;
+}
+
+const picking = new Set(
+  'min max mode percentile_disc percentile_cont any_value first_value last_value nth_value lag lead'.split(' '),
+);
+const notPicking = new Set(['count', 'bool_and', 'bool_or', 'every']);
+
+/** Calls that return the value of one row: by their nature, or because a condition leaves them one. */
+function picks(value: unknown): number {
+  if (Array.isArray(value)) return value.reduce((sum: number, item) => sum + picks(item), 0);
+  if (!isTree(value)) return 0;
+  return Object.entries(value).reduce((sum, [field, inner]) => {
+    const picked = field === 'FuncCall' && isTree(inner) && picksHere(inner);
+    return sum + (picked ? 1 : 0) + picks(inner);
+  }, 0);
+}
+
+function picksHere(call: Tree): boolean {
+  const name = stringsOf(call['funcname'] as Node[] | undefined).at(-1) ?? '';
+  if (picking.has(name)) return true;
+  if (!aggregateFunctions.has(name) || notPicking.has(name)) return false;
+  const args = (call['args'] as Node[] | undefined) ?? [];
+  return call['agg_filter'] !== undefined || args.some((arg) => bodyIf(arg, 'ColumnRef') === undefined);
 }
 
 /** Scalar subqueries, anywhere in the statement. */

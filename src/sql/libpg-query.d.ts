@@ -10,6 +10,8 @@ declare module 'libpg-query/wasm/libpg-query.js' {
     _free(pointer: number): void;
     _wasm_parse_query_raw(text: number): number;
     _wasm_free_parse_result(result: number): void;
+    _wasm_scan(text: number): number;
+    _wasm_free_string(text: number): void;
   }
   export default function createModule(): Promise<PgQueryModule>;
 }

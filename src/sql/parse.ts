@@ -78,6 +78,57 @@ export function parseStatements(text: string, options: { readonly maxBytes: numb
   return split(text, sizeBytes, JSON.parse(raw.json) as ParseResult);
 }
 
+export interface Token {
+  /** Offsets in the text (UTF-16 units). */
+  readonly start: number;
+  readonly end: number;
+  /** As it stands in the text; a key word in lower case. */
+  readonly text: string;
+  readonly kind: 'keyword' | 'parameter' | 'comment' | 'other';
+}
+
+/** The tokens of a text that `parseStatements` reads; undefined where they cannot be told. */
+export function scanTokens(text: string, options: { readonly maxBytes: number }): readonly Token[] | undefined {
+  if (forShortTexts === undefined) throw new Error('loadParser() was not awaited');
+  const instance = text.length <= shortTextUnits ? forShortTexts : forLongTexts;
+  if (instance === undefined || text.includes('\0') || !text.isWellFormed()) return undefined;
+  if (Buffer.byteLength(text) > options.maxBytes) return undefined;
+  try {
+    const tokens = JSON.parse(rawScan(instance, text)) as { readonly tokens?: readonly RawToken[] };
+    const bytes = Buffer.from(text);
+    const unitsAtByte = (at: number) => (bytes.length === text.length ? at : bytes.toString('utf8', 0, at).length);
+    return (tokens.tokens ?? []).map((raw) => tokenOf(raw, unitsAtByte(raw.start), unitsAtByte(raw.end), text));
+  } catch {
+    return undefined;
+  }
+}
+
+interface RawToken {
+  readonly start: number;
+  readonly end: number;
+  readonly keywordName: string;
+}
+
+function tokenOf(raw: RawToken, start: number, end: number, text: string): Token {
+  const own = text.slice(start, end);
+  if (raw.keywordName !== 'NO_KEYWORD') return { start, end, text: own.toLowerCase(), kind: 'keyword' };
+  if (own.startsWith('--') || own.startsWith('/*')) return { start, end, text: own, kind: 'comment' };
+  return { start, end, text: own, kind: /^\$\d+$/.test(own) ? 'parameter' : 'other' };
+}
+
+function rawScan(instance: PgQueryModule, text: string): string {
+  const capacity = instance.lengthBytesUTF8(text) + 1;
+  const pointer = instance._malloc(capacity);
+  if (pointer === 0) throw new Error('out of memory');
+  instance.stringToUTF8(text, pointer, capacity);
+  const result = instance._wasm_scan(pointer);
+  instance._free(pointer);
+  if (result === 0) throw new Error('out of memory');
+  const scanned = instance.UTF8ToString(result);
+  instance._wasm_free_string(result);
+  return scanned;
+}
+
 type RawParse = { readonly json: string } | { readonly error: string; readonly offsetCodePoints: number };
 
 /** Layouts of PgQueryParseResult and PgQueryError: pg_query.h, all fields 4 bytes here. */

@@ -44,3 +44,14 @@ void test('a number of rows that is none is refused', async () => {
   for (const rows of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY])
     await assert.rejects(reserve('eve', rows), RangeError);
 });
+
+void test('the clock of the store counts where none is given', async () => {
+  const given = { human: 'fay', connection: 'crm', limit: 100, windowMs: hourMs };
+  assert.deepEqual(await reserveSample(database.store, { ...given, rows: 60, now: undefined }), {
+    allowed: true,
+    used: 60,
+  });
+  assert.equal(await usedSamples(database.store, { ...given, now: undefined }), 60);
+  assert.equal(await usedSamples(database.store, { ...given, now: Date.now() + 2 * hourMs }), 0);
+  assert.equal((await reserveSample(database.store, { ...given, rows: 41, now: undefined })).allowed, false);
+});

@@ -8,8 +8,8 @@ export interface SampleBudget {
   /** Rows per window. */
   readonly limit: number;
   readonly windowMs: number;
-  /** Milliseconds since 1970. */
-  readonly now: number;
+  /** Milliseconds since 1970; undefined = the store's own clock, which is the same for all nodes. */
+  readonly now: number | undefined;
 }
 
 export interface SampleReservationResult {
@@ -24,33 +24,39 @@ export interface SampleReservationResult {
  */
 export async function reserveSample(
   store: Store,
-  { rows, ...budget }: SampleBudget & { readonly rows: number },
+  { rows, ...asked }: SampleBudget & { readonly rows: number },
 ): Promise<SampleReservationResult> {
   if (!Number.isSafeInteger(rows) || rows < 0) throw new RangeError(`a sample of ${rows} rows cannot be reserved`);
-  return store.transaction().execute(async (transaction) => {
-    const key = `countersign sample ${JSON.stringify([budget.human, budget.connection])}`;
-    await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
-    const used = await usedSamples(transaction, budget);
-    if (used + rows > budget.limit) return { allowed: false, used };
-    await transaction
-      .deleteFrom('sample_reads')
-      .where('human', '=', budget.human)
-      .where('connection', '=', budget.connection)
-      .where('read_at', '<=', windowStart(budget))
-      .execute();
-    if (rows > 0) {
-      const { human, connection } = budget;
+  // With a snapshot from before the wait for the lock, what others took meanwhile would not be seen.
+  return store
+    .transaction()
+    .setIsolationLevel('read committed')
+    .execute(async (transaction) => {
+      const key = `countersign sample ${JSON.stringify([asked.human, asked.connection])}`;
+      await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
+      const budget = { ...asked, now: asked.now ?? (await storeTime(transaction)) };
+      const used = await usedSamples(transaction, budget);
+      if (used + rows > budget.limit) return { allowed: false, used };
       await transaction
-        .insertInto('sample_reads')
-        .values({ human, connection, read_at: new Date(budget.now), rows })
+        .deleteFrom('sample_reads')
+        .where('human', '=', budget.human)
+        .where('connection', '=', budget.connection)
+        .where('read_at', '<=', windowStart(budget))
         .execute();
-    }
-    return { allowed: true, used: used + rows };
-  });
+      if (rows > 0) {
+        const { human, connection } = budget;
+        await transaction
+          .insertInto('sample_reads')
+          .values({ human, connection, read_at: new Date(budget.now), rows })
+          .execute();
+      }
+      return { allowed: true, used: used + rows };
+    });
 }
 
 /** Rows taken in the window that ends now. Reads that another node's clock puts into the future count too. */
-export async function usedSamples(store: StoreOrTransaction, budget: Omit<SampleBudget, 'limit'>): Promise<number> {
+export async function usedSamples(store: StoreOrTransaction, asked: Omit<SampleBudget, 'limit'>): Promise<number> {
+  const budget = { ...asked, now: asked.now ?? (await storeTime(store)) };
   const row = await store
     .selectFrom('sample_reads')
     .select((expression) => expression.fn.sum<string | number | null>('rows').as('used'))
@@ -61,6 +67,12 @@ export async function usedSamples(store: StoreOrTransaction, budget: Omit<Sample
   return Number(row?.used ?? 0);
 }
 
-function windowStart(budget: Pick<SampleBudget, 'now' | 'windowMs'>): Date {
+/** Not now(), which is when the transaction began. */
+async function storeTime(store: StoreOrTransaction): Promise<number> {
+  const { rows } = await sql<{ now: Date }>`select clock_timestamp() as now`.execute(store);
+  return rows[0]?.now.getTime() ?? Number.NaN;
+}
+
+function windowStart(budget: { readonly now: number; readonly windowMs: number }): Date {
   return new Date(budget.now - budget.windowMs);
 }
