@@ -174,11 +174,12 @@ void describe('runner', () => {
     let killed = 0;
     const api = apiOf({
       heartbeat: async (ref, holder) => {
-        if (ref.chunkNo === 2 && killed === 0) {
-          killed++;
-          await pool.query(
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'test#%'",
+        if (killed === 0) {
+          // Only what reads a chunk at this moment: a connection that is idle could end without anybody noticing.
+          const { rowCount } = await pool.query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'test#%' and state = 'active'",
           );
+          killed += rowCount ?? 0;
         }
         return ledger.heartbeat(ref, holder);
       },
@@ -188,7 +189,7 @@ void describe('runner', () => {
     );
     const slow = { ...api, state: async (id: string) => ({ ...(await ledger.status(id)), job: 'slow' }) };
     const summary = await runJob(options({ api: slow, heartbeatMs: 20 }));
-    assert.equal(killed, 1);
+    assert.ok(killed >= 1);
     assert.ok(summary.retries >= 1);
     assert.equal(summary.state, 'completed');
     assert.equal(new Set(await csvRows()).size, 3000);

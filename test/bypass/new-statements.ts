@@ -132,8 +132,6 @@ export const newAttacks: readonly Attack[] = [
   ),
   ...refused(
     'catalogue and statistics',
-    'select * from pg_prepared_statements',
-    'select * from pg_cursors',
     'select most_common_vals from pg_catalog.pg_stats where tablename = $$vault$$',
     'select * from pg_stats_ext_exprs',
     'select * from pg_statistic_ext_data',
@@ -149,9 +147,6 @@ export const newAttacks: readonly Attack[] = [
   ...refused(
     'sessions that remember',
     'begin; declare c cursor for select token from vault; fetch 1 from c; commit',
-    'declare c scroll cursor with hold for select token from vault',
-    'move 1 in c',
-    'fetch absolute 1 from "c"',
     'update vault set id = id where current of c',
     'prepare p(text) as select token from vault where token = $1',
     "execute p('zq7k0001')",
@@ -161,10 +156,8 @@ export const newAttacks: readonly Attack[] = [
     'select token into temp plain from vault',
     'create temporary sequence vault',
     "set x.y = 'a'",
-    "set local work_mem to '1MB'",
     'set default_table_access_method = heap',
     'set session characteristics as transaction isolation level serializable; set role none',
-    'listen vault; notify vault',
     "prepare transaction 'x'",
   ),
   ...refused(
@@ -182,7 +175,6 @@ export const newAttacks: readonly Attack[] = [
     'insert into locker as l (id, token) values (1, $$x$$) on conflict (id) do update set id = length(l.token) returning id',
     'merge into labels l using (select id, token from vault) v on l.id = v.id when not matched then insert values (v.id, v.token)',
     'copy (insert into chained select id, token from vault returning *) to stdout',
-    'copy (table vault) to stdout',
     'explain (analyze, verbose) update labels set label = (select token from vault limit 1)',
     'create table if not exists chained as table vault',
   ),
