@@ -199,6 +199,19 @@ describe('extended protocol', () => {
     assert.deepEqual(errorsOf(later), []);
   });
 
+  it('a cursor can be described as a portal, and not executed as one', async () => {
+    const session = await raw();
+    await session.run(2, frame.query('begin'), frame.query(ofExpression));
+    const described = await session.run(1, frame.describe('P', 'c'), frame.sync());
+    assert.deepEqual(
+      described.map(({ type }) => type),
+      ['T', 'Z'],
+    );
+    const executed = await session.run(1, frame.describe('P', 'c'), frame.execute('c'), frame.sync());
+    assert.deepEqual(errorsOf(executed), ['34000']);
+    assert.equal(rowsOf(executed), 0);
+  });
+
   it('a portal of the protocol is no cursor', async () => {
     const session = await raw();
     const open = [frame.parse('', 'select upper(token) from vault'), frame.bind('c', ''), frame.sync()];

@@ -22,6 +22,10 @@ export class Cursors {
     else if (cursor?.action === 'close-all') this.#open.clear();
   }
 
+  has(name: string): boolean {
+    return this.#open.has(name);
+  }
+
   /** A portal of the protocol may take the name. */
   forget(name: string): void {
     this.#open.delete(name);

@@ -210,6 +210,14 @@ export class ExtendedRequests {
 
   describe(buffer: Buffer, start: number, end: number): void {
     const { kind, name } = decodeDescribe(buffer, start, end);
+    const { pipeline } = this.#session;
+    if (kind === 'P' && !pipeline.portals.has(name) && pipeline.cursors.has(name)) {
+      // To the protocol a cursor is a portal. Drivers ask for its columns, and then FETCH.
+      pipeline.push({ kind: 'describe', of: undefined, injected: false });
+      pipeline.batchForwarded = true;
+      this.#side.forward(buffer, start, end);
+      return;
+    }
     const of = kind === 'S' ? this.#prepared(name) : this.#portal(name);
     if (of === undefined) return;
     if (!this.#session.pipeline.isSettled(of)) return this.#side.retryWhenSettled(buffer, start, end);

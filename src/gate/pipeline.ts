@@ -113,7 +113,8 @@ export type Operation =
       readonly substitute: CountersignError | undefined;
     }
   | { readonly kind: 'bind'; readonly portal: Portal }
-  | { readonly kind: 'describe'; readonly of: Prepared | Portal; readonly injected: boolean }
+  /** `of` undefined: a cursor, whose rows come by FETCH with a description of their own. */
+  | { readonly kind: 'describe'; readonly of: Prepared | Portal | undefined; readonly injected: boolean }
   | { readonly kind: 'execute'; readonly portal: Portal; readonly execution: Execution }
   | { readonly kind: 'close' }
   | { readonly kind: 'sync'; readonly batch: number }
@@ -231,7 +232,7 @@ export class Pipeline {
         const { prepared } = operation;
         if (this.prepared.get(prepared.name) === prepared) this.prepared.delete(prepared.name);
       }
-      if (operation.kind === 'describe') operation.of.described = false;
+      if (operation.kind === 'describe' && operation.of !== undefined) operation.of.described = false;
       if (operation.kind === 'bind' && this.portals.get(operation.portal.name) === operation.portal) {
         this.portals.delete(operation.portal.name);
       }

@@ -164,7 +164,7 @@ export class ResponseSide {
         return this.#rowDescription(head, buffer, start, end);
       case backend.NoData:
         if (head?.kind !== 'describe') throw unexpected('NoData', head);
-        if (!('prepared' in head.of)) head.of.columns = [];
+        if (head.of !== undefined && !('prepared' in head.of)) head.of.columns = [];
         pipeline.shift();
         if (!head.injected) this.#pass(buffer, start, end);
         return;
@@ -240,7 +240,8 @@ export class ResponseSide {
   #rowDescription(head: Operation | undefined, buffer: Buffer, start: number, end: number): void {
     if (head?.kind === 'describe') {
       const { of } = head;
-      if ('prepared' in of) of.masker = resultsOf(of.prepared)?.forDescription(buffer, start, end);
+      if (of === undefined) decodeRowDescription(buffer, start, end);
+      else if ('prepared' in of) of.masker = resultsOf(of.prepared)?.forDescription(buffer, start, end);
       else of.columns = decodeRowDescription(buffer, start, end);
       this.#session.pipeline.shift();
       if (!head.injected) this.#pass(buffer, start, end);

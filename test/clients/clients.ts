@@ -34,10 +34,6 @@ const python = async (script: string, ...packages: readonly string[]): Promise<S
 
 const psycopg = ['psycopg[binary]==3.3.9', 'typing_extensions==4.16.0'] as const;
 
-/** SECURITY.md, "Held statement with parameters". */
-const describesFirst = 'a held statement with parameters has to come in one batch, and this driver prepares it first';
-const prepares = (...checks: readonly string[]) => Object.fromEntries(checks.map((check) => [check, describesFirst]));
-
 export const clients: readonly Client[] = [
   {
     name: 'psql',
@@ -74,13 +70,11 @@ export const clients: readonly Client[] = [
     name: 'postgres.js',
     // Its reader of text arrays takes NULL for a word, also from PostgreSQL itself.
     kinds: { names: ['a', 'b c', 'NULL', 'ä'] },
-    known: prepares('approved'),
     own: ['approved, simple protocol', 'transaction', 'cursor'],
     provide: () => node('postgres-js/run.ts'),
   },
   {
     name: 'psycopg',
-    known: prepares('approved'),
     own: [
       'types, binary',
       'approved, never prepared',
@@ -103,9 +97,7 @@ export const clients: readonly Client[] = [
   {
     name: 'asyncpg',
     known: {
-      ...prepares('approved'),
       types: 'before its first array it calls set_config for jit, which is not known as a function',
-      pool: 'its reset of a connection calls pg_advisory_unlock_all, which is not known as a function',
     },
     own: ['types, no arrays', 'introspection', 'approved, no parameters', 'copy-in', 'cursor', 'pool'],
     provide: () => python('asyncpg/run.py', 'asyncpg==0.32.0'),
@@ -118,7 +110,6 @@ export const clients: readonly Client[] = [
   },
   {
     name: 'pgjdbc',
-    known: prepares('prepareThreshold=-1, approved'),
     own: [
       'approved, prepared',
       'copy-in',
@@ -140,7 +131,6 @@ export const clients: readonly Client[] = [
   },
   {
     name: 'pgx',
-    known: prepares('approved', 'cache describe, approved', 'describe exec, approved'),
     own: [
       'copy-out, binary',
       'copy-in',
@@ -155,7 +145,6 @@ export const clients: readonly Client[] = [
   },
   {
     name: 'tokio-postgres',
-    known: prepares('approved'),
     own: ['approved, simple protocol', 'copy-in', 'portal', 'stream'],
     provide: async () => ({ command: [await cargoProgram(file('tokio-postgres'))] }),
   },
@@ -173,7 +162,6 @@ export const clients: readonly Client[] = [
   },
   {
     name: 'psqlODBC',
-    known: prepares('approved'),
     without: ['copy-out'],
     own: ['approved, UseServerSidePrepare=0', 'UseDeclareFetch=1', 'catalogue', 'transaction'],
     provide: async () => {
