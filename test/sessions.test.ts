@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
+import { errorsOf, frame, RawSession, rowsOf } from './bypass/wire.ts';
 import { copyIn } from './copy.ts';
 import { customersSchema, secretPatterns } from './customers.ts';
 import { startHarness, type Harness, type Who } from './harness.ts';
@@ -277,6 +278,56 @@ async function sendCancel(port: number, processId: number, secretKey: number): P
     socket.resume();
   });
 }
+
+describe('held statements that a driver prepares first', () => {
+  const parse = [
+    frame.parse('p', 'select id, ssn from customers where id > $1'),
+    frame.describe('S', 'p'),
+    frame.sync(),
+  ];
+  const execute = [frame.bind('', 'p', ['298']), frame.execute(''), frame.sync()];
+
+  it('are described at once, and wait when they are executed, with their parameters, each time', async () => {
+    const session = new RawSession(await harness.connect('designer'));
+    const described = await session.run(1, ...parse);
+    assert.deepEqual(
+      described.map(({ type }) => type),
+      ['1', 't', 'T', 'Z'],
+    );
+    const { body: none } = await harness.api<{ requests: unknown[] }>('executor', 'GET', '/requests?state=pending');
+    assert.deepEqual(none.requests, []);
+    for (const [verdict, rows, errors] of [
+      ['approve', 2, []],
+      ['reject', 0, ['ZC001']],
+      ['approve', 2, []],
+    ] as const) {
+      session.send(...execute);
+      const id = await decide('executor', verdict);
+      const answers = await session.until('Z', 1);
+      assert.equal(rowsOf(answers), rows);
+      assert.deepEqual(errorsOf(answers), errors);
+      const { body } = await harness.api<object>('executor', 'GET', `/requests/${id}`);
+      assert.match(JSON.stringify(body), /298/, 'the parameters are part of what is decided');
+    }
+    assertNoLeak(session.bytes);
+  });
+
+  it('are prepared only: whatever else is in the batch makes it wait', async () => {
+    const session = new RawSession(await harness.connect('designer'));
+    const [parsed, describe] = parse;
+    assert.ok(parsed !== undefined && describe !== undefined);
+    session.send(parsed, describe, ...execute);
+    await decide('executor', 'reject');
+    const answers = await session.until('Z', 1);
+    assert.equal(rowsOf(answers), 0);
+    assert.deepEqual(errorsOf(answers), ['ZC001']);
+    // A batch that ends without executing leaves nothing that could be executed without being asked for.
+    await session.run(1, frame.parse('q', 'select id from customers'), frame.sync());
+    const twice = [frame.bind('a', 'q'), frame.bind('b', 'q'), frame.execute('a'), frame.execute('b'), frame.sync()];
+    assert.deepEqual(errorsOf(await session.run(1, ...twice)), ['0A000']);
+    assertNoLeak(session.bytes);
+  });
+});
 
 describe('executors', () => {
   it('are held for every ad-hoc statement, and may not approve it themselves', async () => {
