@@ -253,7 +253,8 @@ export class ExtendedRequests {
       }
       if (grant !== undefined) grant.used = true;
       const statements = prepared.statement === undefined ? [] : [prepared.statement];
-      portal.execution = session.newExecution(statements, prepared.chunk);
+      const budgeted = (prepared.admission?.sampleRows ?? 0) > 0;
+      portal.execution = session.newExecution(statements, prepared.chunk, budgeted);
       session.options.recording.request({
         kind: 'execute',
         text: prepared.recordable,

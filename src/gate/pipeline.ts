@@ -32,6 +32,8 @@ export interface Execution {
   rows: number;
   bytes: number;
   maskedCells: number;
+  /** Rows that its text allows, where they are taken from a budget. */
+  readonly rowsAtMost: number | undefined;
   masker: RowMasker | undefined;
   /** Of a COPY OUT: what the target says of its columns, and the masker that was made of it. */
   probe: CopyProbe | undefined;

@@ -255,7 +255,7 @@ export class RequestSide {
       if (resolved !== only) statements = [resolved];
     }
     if (grant !== undefined) grant.used = true;
-    const execution = session.newExecution(statements, undefined);
+    const execution = session.newExecution(statements, undefined, admission.sampleRows > 0);
     const recordable = session.recordable(text);
     session.options.recording.request({ kind: 'query', text: recordable });
     session.intent(execution, recordable, admission, grant);

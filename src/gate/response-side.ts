@@ -136,6 +136,7 @@ export class ResponseSide {
     }
     execution.bytes += sink.length - before;
     if (execution.chunk !== undefined) withinCaps(execution, execution.chunk);
+    withinBudget(execution);
     if (execution.rowHash !== undefined && sink.length > before) {
       execution.rowHash.update(sink.buffer.subarray(before, sink.length));
     }
@@ -420,6 +421,16 @@ export class ResponseSide {
 
 function resultsOf(prepared: Prepared): ResultPlan | undefined {
   return prepared.chunk === undefined ? prepared.statement?.results : prepared.chunk.results;
+}
+
+/** More rows than were taken from the budget: our reading of the text was wrong, and nothing of this turn goes out. */
+function withinBudget({ rows, rowsAtMost }: Execution): void {
+  if (rowsAtMost === undefined || rows <= rowsAtMost) return;
+  throw new CountersignError(
+    'limit_exceeded',
+    `countersign: the target returns more than the ${rowsAtMost} rows that were taken from the sampling budget`,
+    { hint: 'what is more than a sample is a chunk job: countersign jobs push' },
+  );
 }
 
 /** A chunk that turns out larger than what was approved ends here, before the rows of this turn go out. */

@@ -45,7 +45,7 @@ export class RunRequests {
         if (ticket instanceof CountersignError) return this.#host.refuse(ticket, 'query');
         const session = this.#session;
         this.#chunkPreamble(ticket);
-        const execution = session.newExecution([], ticket);
+        const execution = session.newExecution([], ticket, false);
         session.options.recording.request({ kind: 'chunk', run: ticket.runId, chunk: ticket.chunkNo });
         session.intent(execution, ticket.sql, undefined, undefined);
         session.pipeline.push({ kind: 'query', execution, substitute: undefined });

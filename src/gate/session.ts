@@ -214,8 +214,10 @@ export class GateSession {
     return { at: timestamp(clock.now()), node, session: identity.sessionId };
   }
 
-  newExecution(statements: Execution['statements'], chunk: ChunkTicket | undefined): Execution {
+  /** @param budgeted its rows were taken from the sampling budget */
+  newExecution(statements: Execution['statements'], chunk: ChunkTicket | undefined, budgeted: boolean): Execution {
     this.#statements++;
+    const bounds = statements.map(({ facts }) => facts.rowsAtMost ?? Number.POSITIVE_INFINITY);
     return {
       number: this.#statements,
       statements,
@@ -223,6 +225,7 @@ export class GateSession {
       rows: 0,
       bytes: 0,
       maskedCells: 0,
+      rowsAtMost: budgeted ? bounds.reduce((sum, bound) => sum + bound, 0) : undefined,
       masker: undefined,
       probe: undefined,
       copyOut: undefined,

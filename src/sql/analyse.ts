@@ -84,7 +84,7 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     text,
     relations: uses.relations,
     unknowns,
-    rowsAtMost: rowsOf(effects.class, tree),
+    rowsAtMost: effects.cursor?.action === 'fetch' ? undefined : rowsOf(effects.class, tree),
     paging: uses.paging,
     parameters: uses.parameters,
     lineage,
