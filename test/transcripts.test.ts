@@ -176,17 +176,15 @@ const transcripts: Readonly<Record<string, readonly Step[]>> = {
   'extended: the unnamed statement is replaced, also by a simple query': [
     step(parse('', 'select 1 as a'), parse('', 'select 2 as b'), bind({}), frame.execute(''), frame.sync()),
   ],
-  'types: everything in text and binary': [
-    ...([0, 1] as const).map((format) =>
-      step(
-        ...run(
-          "select true, 1::int2, 2::int4, 3::int8, 1.5::float4, 2.5::float8, 12.340::numeric, 'a'::char, 'vär'::varchar(5), date '2024-02-29', time '10:11:12.5', timestamptz '2024-01-01 00:00:00Z', interval '1 mon 2 days', '\\x00ff'::bytea, '{1,2}'::int[], '{a,NULL}'::text[], int4range(1,5), '10.0.0.0/8'::cidr, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid, '{\"a\": [1, null]}'::jsonb, '[1]'::json, b'101', point(1,2), 'a & b'::tsquery",
-          { resultFormats: [format] },
-        ),
-        frame.sync(),
+  'types: everything in text and binary': ([0, 1] as const).map((format) =>
+    step(
+      ...run(
+        "select true, 1::int2, 2::int4, 3::int8, 1.5::float4, 2.5::float8, 12.340::numeric, 'a'::char, 'vär'::varchar(5), date '2024-02-29', time '10:11:12.5', timestamptz '2024-01-01 00:00:00Z', interval '1 mon 2 days', '\\x00ff'::bytea, '{1,2}'::int[], '{a,NULL}'::text[], int4range(1,5), '10.0.0.0/8'::cidr, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid, '{\"a\": [1, null]}'::jsonb, '[1]'::json, b'101', point(1,2), 'a & b'::tsquery",
+        { resultFormats: [format] },
       ),
+      frame.sync(),
     ),
-  ],
+  ),
   'COPY IN: text, csv, binary, an error in the data, CopyFail': [
     { send: [frame.query('copy plain from stdin')], until: ['G', 1] },
     step(copyRow('910\tten\n'), copyRow('911\tele'), copyRow('ven\n'), frame.copyDone()),
