@@ -124,7 +124,7 @@ describe('broken bytes of a client', () => {
       } finally {
         upstream.destroy();
       }
-      const raw = rawValueIn(gate.delivered) ?? rawValueIn(gate.recorded);
+      const raw = rawValueIn(withoutLengths(gate.delivered)) ?? rawValueIn(withoutLengths(gate.recorded));
       assert.equal(raw, undefined, `${name}: ${names}: a raw value: ${raw}`);
       const surprises = gate.surprises.filter(
         (surprise) => !(closed && String(surprise).includes('the target closed')),
@@ -136,6 +136,11 @@ describe('broken bytes of a client', () => {
     process.stderr.write(`broken client streams: ${count}\n`);
   });
 });
+
+/** The client's own broken length, which the error quotes, may have the digits of a raw value by chance. */
+function withoutLengths(bytes: Buffer): Buffer {
+  return Buffer.from(bytes.toString('latin1').replaceAll(/a length of -?\d+ bytes/g, ''), 'latin1');
+}
 
 /** Another session at the same connection, which must not notice anything. */
 class Bystander {
