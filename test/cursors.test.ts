@@ -111,6 +111,15 @@ describe('simple protocol', () => {
     await client.query('rollback');
   });
 
+  it('EXPLAIN ANALYZE of a DECLARE makes no cursor', async () => {
+    const client = await harness.connect('reader');
+    await client.query('begin');
+    await client.query(ofExpression);
+    await client.query('explain (analyze) declare c cursor for select label as t, id from plain');
+    assert.deepEqual(await fetched(client, 'fetch c'), [{ t: '[masked]', id: 1 }]);
+    await client.query('rollback');
+  });
+
   it('binary cursors', async () => {
     const session = await raw();
     await session.run(
@@ -223,6 +232,31 @@ describe('extended protocol', () => {
     // The name is taken at the target; what it stands for here is forgotten, so that nothing is masked by a guess.
     await session.run(1, ...open);
     await session.run(1, frame.query('rollback'));
+  });
+});
+
+describe('names', () => {
+  it('a portal whose name the target cuts to that of a cursor is not taken for it', async () => {
+    const long = 'n'.repeat(63);
+    const session = await raw();
+    const declare = `declare ${long} cursor with hold for select label as t, id from plain`;
+    await session.run(3, frame.query('begin'), frame.query(declare), frame.query('commit'));
+    // Closed by the protocol, under a name that only the target reads as the cursor's.
+    await session.run(1, frame.close('P', `${long}x`), frame.sync());
+    await session.run(1, frame.query('begin'));
+    const open = [frame.parse('', 'select upper(token) as t, id from vault'), frame.bind(`${long}x`, ''), frame.sync()];
+    await session.run(1, ...open);
+    const answers = await session.run(1, frame.query(`fetch all from ${long}`));
+    assert.equal(rowsOf(answers), 0);
+    assert.deepEqual(errorsOf(answers), ['34000']);
+  });
+
+  it('a cursor that ended with its transaction is forgotten', async () => {
+    const session = await raw();
+    const texts = ['begin', ofPlain, 'commit', 'begin'].map((text) => frame.query(text));
+    await session.run(4, ...texts);
+    await session.run(1, frame.parse('', 'select upper(token) as t, id from vault'), frame.bind('c', ''), frame.sync());
+    assert.equal(rowsOf(await session.run(1, frame.query('fetch all from c'))), 0);
   });
 });
 

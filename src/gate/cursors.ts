@@ -5,21 +5,26 @@
  */
 import { CountersignError } from '../errors.ts';
 import type { AdmittedStatement } from './admission.ts';
+import { ByServerName } from './server-names.ts';
 
 interface OpenCursor {
   readonly statement: AdmittedStatement;
   readonly maskingDigest: string;
+  /** It outlives its transaction. */
+  readonly holds: boolean;
 }
 
 export class Cursors {
-  readonly #open = new Map<string, OpenCursor>();
+  readonly #open = new ByServerName<OpenCursor>();
 
-  /** The target has carried out a statement. */
-  completed(statement: AdmittedStatement, maskingDigest: string): void {
+  /** The target has carried out a statement; `tag` is its own word on what it did. */
+  completed(statement: AdmittedStatement, tag: string, maskingDigest: string): void {
     const { cursor } = statement.facts;
-    if (cursor?.action === 'declare') this.#open.set(cursor.name, { statement, maskingDigest });
-    else if (cursor?.action === 'close') this.forget(cursor.name);
-    else if (cursor?.action === 'close-all') this.#open.clear();
+    if (cursor?.action === 'declare') {
+      if (tag === 'DECLARE CURSOR') this.#open.set(cursor.name, { statement, maskingDigest, holds: cursor.holds });
+    }
+    if (cursor?.action === 'close') this.forget(cursor.name);
+    if (cursor?.action === 'close-all') this.#open.clear();
   }
 
   has(name: string): boolean {
@@ -29,6 +34,10 @@ export class Cursors {
   /** A portal of the protocol may take the name. */
   forget(name: string): void {
     this.#open.delete(name);
+  }
+
+  endTransaction(): void {
+    for (const [name, { holds }] of this.#open) if (!holds) this.#open.delete(name);
   }
 
   clear(): void {

@@ -296,7 +296,10 @@ export class ExtendedRequests {
     const { kind, name } = decodeClose(buffer, start, end);
     const { pipeline } = this.#session;
     if (kind === 'S') pipeline.prepared.delete(name);
-    else pipeline.portals.delete(name);
+    else {
+      pipeline.portals.delete(name);
+      pipeline.cursors.forget(name);
+    }
     pipeline.push({ kind: 'close' });
     this.#session.pipeline.batchForwarded = true;
     this.#side.forward(buffer, start, end);

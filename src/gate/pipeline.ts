@@ -11,6 +11,7 @@ import type { ResultColumn } from '../wire/postgres/backend.ts';
 import type { AdmittedStatement, Admission } from './admission.ts';
 import type { ChunkTicket } from './control-plane.ts';
 import { Cursors } from './cursors.ts';
+import { ByServerName } from './server-names.ts';
 
 /** The right to execute one held statement once. */
 export interface StatementGrant {
@@ -136,34 +137,6 @@ export function unexpected(message: string, head: Operation | undefined): Error 
   return new Error(
     `the target sent ${message} while ${head === undefined ? 'nothing' : `a ${head.kind}`} was under way`,
   );
-}
-
-/** The server tells names apart by their first 63 bytes (NAMEDATALEN - 1), and so must whoever keeps their plans. */
-const maxNameBytes = 63;
-
-class ByServerName<T> extends Map<string, T> {
-  override get(name: string): T | undefined {
-    return super.get(serverName(name));
-  }
-
-  override has(name: string): boolean {
-    return super.has(serverName(name));
-  }
-
-  override set(name: string, value: T): this {
-    return super.set(serverName(name), value);
-  }
-
-  override delete(name: string): boolean {
-    return super.delete(serverName(name));
-  }
-}
-
-function serverName(name: string): string {
-  // At most three bytes for each unit of a string.
-  if (name.length * 3 <= maxNameBytes) return name;
-  const bytes = Buffer.from(name, 'utf8');
-  return bytes.length <= maxNameBytes ? name : bytes.toString('latin1', 0, maxNameBytes);
 }
 
 export class Pipeline {

@@ -295,7 +295,7 @@ export class ResponseSide {
       const statement = execution.statements[execution.index];
       if (statement?.facts.class === 'ddl') this.#session.options.admissions.connection.expire();
       if (statement?.facts.class === 'session') this.#session.pipeline.forget(statement.facts.text);
-      if (statement !== undefined) pipeline.cursors.completed(statement, this.#session.maskingDigest);
+      if (statement !== undefined) pipeline.cursors.completed(statement, tag, this.#session.maskingDigest);
       execution.index++;
       execution.masker = head?.kind === 'execute' ? execution.masker : undefined;
       if (head?.kind === 'execute') {
@@ -323,6 +323,7 @@ export class ResponseSide {
     if (head.kind === 'sync') pipeline.answeredBatch = head.batch;
     if (status === 'I') {
       pipeline.endTransaction(head.kind === 'sync' ? head.batch : pipeline.batch - 1);
+      pipeline.cursors.endTransaction();
       // What was sent behind it has set this already, and its errors are still to come.
       if (pipeline.length === 0) pipeline.touchedMasked = false;
     }

@@ -2,7 +2,7 @@
  * What a statement does, by its kind: class, command tag, setting, transaction step. Every kind that is not named here is
  * `unknown`; so is a known kind in a form whose effect its text does not show.
  */
-import type { Node, RangeVar, TransactionStmt, VariableSetStmt } from 'libpg-query';
+import type { DeclareCursorStmt, Node, RangeVar, TransactionStmt, VariableSetStmt } from 'libpg-query';
 import type { Catalogue, CatalogueRelation, StatementClass, StatementFacts } from './statement.ts';
 import { type Tree, bodyIf, constantText, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
 import { collectUses, notInCatalogue, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
@@ -102,7 +102,7 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
     case 'NotifyStmt':
       return { ...rest, class: 'session', command: 'NOTIFY' };
     case 'DeclareCursorStmt':
-      return declareCursor(statement.body.portalname ?? '', statement.body.query, catalogue);
+      return declareCursor(statement.body, catalogue);
     case 'FetchStmt': {
       const { ismove, portalname: name = '' } = statement.body;
       const command = ismove === true ? 'MOVE' : 'FETCH';
@@ -159,6 +159,8 @@ function explain(inner: Node | undefined, options: readonly Node[] | undefined, 
     ...effects,
     class: analyze ? effects.class : 'explain',
     command: analyze ? `EXPLAIN ANALYZE ${effects.command}` : 'EXPLAIN',
+    // It opens none.
+    cursor: undefined,
     shape: { kind: 'explain', inner: effects.shape },
   };
 }
@@ -200,8 +202,12 @@ function copy(body: Tree, catalogue: Catalogue): Effects {
   return { ...rest, class: 'copy-out', command, uses, shape: { kind: 'query', query: inner } };
 }
 
+/** CURSOR_OPT_HOLD in PostgreSQL's parsenodes.h. */
+const cursorOptionHold = 0x20;
+
 /** It returns no rows itself, but opens all rows of its query to FETCH: so it counts as the query. */
-function declareCursor(name: string, inner: Node | undefined, catalogue: Catalogue): Effects {
+function declareCursor(body: DeclareCursorStmt, catalogue: Catalogue): Effects {
+  const { portalname: name = '', options = 0, query: inner } = body;
   const command = 'DECLARE CURSOR';
   const uses = collectUses(inner, catalogue, session);
   const reads = !uses.modifies && !uses.locks && uses.signals === undefined;
@@ -209,7 +215,7 @@ function declareCursor(name: string, inner: Node | undefined, catalogue: Catalog
     return unknown(command, 'a cursor of a statement that is no plain SELECT', uses);
   }
   if (uses.into !== undefined) return unknown(command, 'a cursor of SELECT INTO', uses);
-  const cursor = { action: 'declare', name } as const;
+  const cursor = { action: 'declare', name, holds: (options & cursorOptionHold) !== 0 } as const;
   return { ...rest, class: 'read', command, cursor, uses, shape: { kind: 'query', query: inner } };
 }
 

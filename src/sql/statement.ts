@@ -93,7 +93,9 @@ export interface StatementFacts {
 }
 
 export type CursorUse =
-  | { readonly action: 'declare' | 'fetch' | 'close'; readonly name: string }
+  /** `holds`: WITH HOLD. */
+  | { readonly action: 'declare'; readonly name: string; readonly holds: boolean }
+  | { readonly action: 'fetch' | 'close'; readonly name: string }
   | { readonly action: 'close-all' };
 
 /** COPY … TO STDOUT. */

@@ -1,0 +1,30 @@
+/**
+ * Names of prepared statements, portals and cursors. The server tells them apart by their first 63 bytes
+ * (NAMEDATALEN - 1), and so must whoever keeps their plans.
+ */
+const maxNameBytes = 63;
+
+export class ByServerName<T> extends Map<string, T> {
+  override get(name: string): T | undefined {
+    return super.get(serverName(name));
+  }
+
+  override has(name: string): boolean {
+    return super.has(serverName(name));
+  }
+
+  override set(name: string, value: T): this {
+    return super.set(serverName(name), value);
+  }
+
+  override delete(name: string): boolean {
+    return super.delete(serverName(name));
+  }
+}
+
+function serverName(name: string): string {
+  // At most three bytes for each unit of a string.
+  if (name.length * 3 <= maxNameBytes) return name;
+  const bytes = Buffer.from(name, 'utf8');
+  return bytes.length <= maxNameBytes ? name : bytes.toString('latin1', 0, maxNameBytes);
+}
