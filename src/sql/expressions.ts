@@ -25,9 +25,13 @@ import {
   canBeJsonb,
   cannotFail,
   followsNulls,
+  isElement,
+  isElementType,
+  isHarmlessCondition,
   isHarmlessJsonPair,
   isHarmlessPick,
   isPick,
+  isPlainColumn,
 } from './value.ts';
 
 /** One lineage analysis. The functions of the other files come with it, because they call each other. */
@@ -41,6 +45,8 @@ export interface Run {
   readonly subqueryNames: SubqueryNames;
   /** The first column of a subquery that was analysed before, by the body of its SubLink. */
   readonly subqueryFields: WeakMap<object, Field>;
+  /** Types of values that were asked for before, by the body of their expression. */
+  readonly types: WeakMap<object, string | undefined>;
   query(node: Node, parent: Scope): readonly Field[];
   relationFields(relation: CatalogueRelation): readonly Field[];
 }
@@ -160,8 +166,14 @@ export function sourcesOf(node: Node | undefined, scope: Scope, run: Run, use: U
     }
     case 'RowExpr':
       return all(expression.body.args);
-    case 'A_ArrayExpr':
-      return toldOfArrays(run, all(expression.body.elements));
+    case 'A_ArrayExpr': {
+      const elements = expression.body.elements ?? [];
+      const parts = elements.map((element) => of(element));
+      const areElements = elements.every(
+        (element, index) => parts[index]?.size === 0 || isElement(element, scope, run),
+      );
+      return toldOfArrays(run, unionOf(parts), areElements);
+    }
     case 'NullTest':
       return use === 'predicate' && isPlainColumn(expression.body.arg, scope) ? noSources : of(expression.body.arg);
     case 'TypeCast': {
@@ -251,7 +263,8 @@ function operator(body: A_Expr, scope: Scope, run: Run, use: Use): Sources {
   const right = sourcesOf(body.rexpr, scope, run, use);
   const sources = union(left, right);
   if (isPick(body) && !isHarmlessPick(body.lexpr, body.rexpr, right, scope, run)) return told(run, sources);
-  return isTotalOperator(body) ? toldOfArrays(run, sources) : told(run, sources);
+  if (!isTotalOperator(body)) return told(run, sources);
+  return isPick(body) ? sources : toldOfArrays(run, sources, isElement({ A_Expr: body }, scope, run));
 }
 
 /** What stands behind an argument is computed only where that is NULL: an error, or the time, tells which it was. */
@@ -265,23 +278,14 @@ function coalesce(args: readonly Node[], scope: Scope, run: Run, use: Use): Sour
 }
 
 /** Arrays go together only where their dimensions agree. */
-function toldOfArrays(run: Run, sources: Sources): Sources {
-  return hasType(sources, arrayType, run.catalogue) ? told(run, sources) : sources;
+function toldOfArrays(run: Run, sources: Sources, areElements: boolean): Sources {
+  return !areElements || hasType(sources, arrayType, run.catalogue) ? told(run, sources) : sources;
 }
 
 /** It decides what else is computed. As in WHERE, a plain `column IS NULL` is no predicate; the value depends on it. */
 function condition(node: Node | undefined, scope: Scope, run: Run, use: Use): Sources {
   const sources = sourcesOf(node, scope, run, use);
   return isHarmlessCondition(node, scope) ? sources : told(run, sources);
-}
-
-function isHarmlessCondition(node: Node | undefined, scope: Scope): boolean {
-  const test = tagged(node);
-  if (test?.kind === 'NullTest') return isPlainColumn(test.body.arg, scope);
-  // AND and OR have told of their arguments themselves.
-  return (
-    test?.kind === 'BoolExpr' && (test.body.boolop !== 'NOT_EXPR' || isHarmlessCondition(test.body.args?.[0], scope))
-  );
 }
 
 /** FORMAT JSON reads a text as JSON. */
@@ -310,13 +314,6 @@ function constructed(
   const isJsonb = body.output?.typeName !== undefined && stringsOf(body.output.typeName.names).at(-1) === 'jsonb';
   const isHarmless = !isJsonb || parts.every((part) => canBeJsonb(part?.value?.raw_expr, scope, run));
   return isHarmless ? sources : told(run, sources);
-}
-
-function isPlainColumn(node: Node | undefined, scope: Scope): boolean {
-  const expression = tagged(node);
-  if (expression?.kind !== 'ColumnRef') return false;
-  const found = resolveColumn(expression.body.fields ?? [], scope);
-  return found.kind === 'system' || (found.kind === 'field' && found.field.verbatim);
 }
 
 /** `(t).column` of a row in FROM is that column; a field of any other composite value depends on all of the value. */
@@ -435,7 +432,8 @@ function subLink(body: SubLink, scope: Scope, run: Run, use: Use): Sources {
   if (body.subLinkType === 'EXISTS_SUBLINK') return union(test, predicates);
   const selected = unionOf(fields.map((field) => field.sources));
   if (body.subLinkType === 'EXPR_SUBLINK') return union(test, predicates, selected);
-  if (body.subLinkType === 'ARRAY_SUBLINK') return union(predicates, toldOfArrays(run, selected));
+  if (body.subLinkType === 'ARRAY_SUBLINK')
+    return union(predicates, toldOfArrays(run, selected, isElementType(fields[0]?.type)));
   // All others compare.
   return union(told(run, union(test, selected)), predicates);
 }

@@ -64,6 +64,7 @@ function newRun(catalogue: Catalogue, reading: NameReading, depth: number): Run 
     queries: 0,
     subqueryNames: new WeakMap(),
     subqueryFields: new WeakMap(),
+    types: new WeakMap(),
     query: (node, parent) => queryFields(node, parent, run),
     relationFields: (relation) => relationFields(relation, catalogue, depth),
   };

@@ -8,7 +8,7 @@ import type { A_Expr, FuncCall, JsonKeyValue, Node, TypeName } from 'libpg-query
 import type { Run } from './expressions.ts';
 import { aggregateFunctions } from './functions.ts';
 import { resolveColumn, type Field, type Scope, type Sources } from './scope.ts';
-import { bodyIf, integerOf, stringOf, stringsOf, tagged } from './tree.ts';
+import { bodyIf, integerOf, stringOf, stringsOf, tagged, type Tagged } from './tree.ts';
 
 const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/));
 
@@ -61,12 +61,23 @@ const untyped = 'unknown';
 /** As the catalogue prints types; undefined = not known. */
 export function typeOfValue(node: Node | undefined, scope: Scope, run: Run): string | undefined {
   const expression = tagged(node);
-  switch (expression?.kind) {
+  if (expression === undefined) return undefined;
+  if (run.types.has(expression.body)) return run.types.get(expression.body);
+  const type = findType(expression, node, scope, run);
+  run.types.set(expression.body, type);
+  return type;
+}
+
+function findType(expression: Tagged, node: Node | undefined, scope: Scope, run: Run): string | undefined {
+  switch (expression.kind) {
     case 'A_Const':
       return expression.body.sval !== undefined || expression.body.isnull === true ? untyped : 'numeric';
     case 'ColumnRef':
+      return resolveColumn(expression.body.fields ?? [], scope).kind === 'row' ? 'record' : fieldOf(node, scope)?.type;
     case 'A_Indirection':
       return fieldOf(node, scope)?.type;
+    case 'RowExpr':
+      return 'record';
     case 'TypeCast':
       return typeNamed(expression.body.typeName);
     case 'CollateClause':
@@ -227,6 +238,22 @@ export function followsNullsField(field: Field): boolean {
   return field.verbatim || field.sources.size === 0 || field.followsNulls === true;
 }
 
+export function isPlainColumn(node: Node | undefined, scope: Scope): boolean {
+  const expression = tagged(node);
+  if (expression?.kind !== 'ColumnRef') return false;
+  const found = resolveColumn(expression.body.fields ?? [], scope);
+  return found.kind === 'system' || (found.kind === 'field' && found.field.verbatim);
+}
+
+export function isHarmlessCondition(node: Node | undefined, scope: Scope): boolean {
+  const test = tagged(node);
+  if (test?.kind === 'NullTest') return isPlainColumn(test.body.arg, scope);
+  // AND and OR have told of their arguments themselves.
+  return (
+    test?.kind === 'BoolExpr' && (test.body.boolop !== 'NOT_EXPR' || isHarmlessCondition(test.body.args?.[0], scope))
+  );
+}
+
 /** Where it is left alone or computed only for some rows, nobody can tell. */
 export function cannotFail(node: Node | undefined, scope: Scope, run: Run): boolean {
   const expression = tagged(node);
@@ -269,6 +296,18 @@ function isConstant(node: Node | undefined): boolean {
     bodyIf(node, 'A_Const') !== undefined ||
     (bodyIf(node, 'A_ArrayExpr')?.elements ?? [node]).every((element) => bodyIf(element, 'A_Const') !== undefined)
   );
+}
+
+/**
+ * It is no array: those go together only where their sizes agree, and DISTINCT makes a size depend on values. The size
+ * of an array that is written out does not.
+ */
+export function isElement(node: Node | undefined, scope: Scope, run: Run): boolean {
+  return bodyIf(node, 'A_ArrayExpr') !== undefined || isElementType(typeOfValue(node, scope, run));
+}
+
+export function isElementType(type: string | undefined): boolean {
+  return type !== undefined && !/\[\]$|^any/.test(type);
 }
 
 /** No object whose keys somebody computed: a column as it is stored, a row with its names, a part of such a thing. */
@@ -341,7 +380,7 @@ export function areHarmlessArguments(body: FuncCall, parts: readonly Sources[], 
   }
   // Only the rows that are asked for are computed.
   if (name === 'lag' || name === 'lead') return (parts[1]?.size ?? 0) === 0;
-  if (body.agg_distinct === true && name === 'array_agg') return false;
+  if (name === 'array_agg' && !every((arg) => isElement(arg, scope, run))) return false;
   if (failOnAnyValue.has(name) && !every((arg) => followsNulls(arg, scope, run))) return false;
   if (comparing.has(name) || body.agg_distinct === true) {
     if (!every((arg) => isComparable(typeOfValue(arg, scope, run)) && followsNulls(arg, scope, run))) return false;
