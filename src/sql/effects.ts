@@ -2,7 +2,8 @@
  * What a statement does, by its kind: class, command tag, setting, transaction step. Every kind that is not named here is
  * `unknown`; so is a known kind in a form whose effect its text does not show.
  */
-import type { Node, RangeVar, TransactionStmt, VariableSetStmt } from 'libpg-query';
+import type { Node, RangeVar, SelectStmt, TransactionStmt, VariableSetStmt } from 'libpg-query';
+import { settingCallOf } from './set-config.ts';
 import type { Catalogue, CatalogueRelation, StatementClass, StatementFacts } from './statement.ts';
 import { type Tree, bodyIf, constantText, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
 import { collectUses, notInCatalogue, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
@@ -67,6 +68,7 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
   const statement = taggedAs(tree, handledKinds);
   switch (statement.kind) {
     case 'SelectStmt':
+      return settingBySelect(statement.body, catalogue) ?? query(tree, statement.kind, catalogue);
     case 'InsertStmt':
     case 'UpdateStmt':
     case 'DeleteStmt':
@@ -278,6 +280,14 @@ function setting(body: VariableSetStmt): Effects {
       body.kind satisfies never;
       return unknown('SET', 'an unknown form of SET');
   }
+}
+
+function settingBySelect(select: SelectStmt, catalogue: Catalogue): Effects | undefined {
+  const call = settingCallOf(select, catalogue);
+  if (call === undefined) return undefined;
+  const { name, value, columns } = call;
+  const shape: Shape = { kind: 'columns', names: columns };
+  return { ...rest, class: 'setting', command: 'SET', setting: { name, value }, shape };
 }
 
 /** Several values (`search_path`, `DateStyle`) come as one text with commas, as SHOW would print them. */
