@@ -111,7 +111,8 @@ function fromStatement(
         if (raw !== undefined) return { verdict: 'leaked', detail: `a raw value was received: ${raw}` };
         if (observation.verdict !== 'masked') break;
       }
-      if (ownCodes.test(observation.detail)) world.refused.push({ marker, text });
+      if (ownCodes.test(observation.detail) || observation.detail.includes(' countersign: '))
+        world.refused.push({ marker, text });
       return observation;
     },
   };
