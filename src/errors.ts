@@ -32,6 +32,8 @@ export const errorTable = {
   // statements
   statement_denied: { sqlstate: '42501', httpStatus: 403 },
   statement_unknown: { sqlstate: '42501', httpStatus: 403 },
+  syntax_error: { sqlstate: '42601', httpStatus: 400 },
+  relation_unknown: { sqlstate: '42P01', httpStatus: 404 },
   masked_predicate: { sqlstate: '42501', httpStatus: 403 },
   lineage_unresolved: { sqlstate: '42501', httpStatus: 403 },
   copy_refused: { sqlstate: '0A000', httpStatus: 403 },
@@ -88,6 +90,8 @@ export interface ErrorDetail {
   readonly hint?: string | undefined;
   /** More facts: the rule, the request id, the field. Never a value of a masked column. */
   readonly detail?: string | undefined;
+  /** Where in the statement's text, in characters from 1. */
+  readonly position?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -96,6 +100,7 @@ export class CountersignError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
   readonly detail: string | undefined;
+  readonly position: number | undefined;
 
   constructor(code: ErrorCode, message: string, more: ErrorDetail = {}) {
     super(message, more.cause === undefined ? undefined : { cause: more.cause });
@@ -103,6 +108,7 @@ export class CountersignError extends Error {
     this.code = code;
     this.hint = more.hint;
     this.detail = more.detail;
+    this.position = more.position;
   }
 
   get sqlstate(): string {

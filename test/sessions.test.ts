@@ -176,12 +176,65 @@ describe('masking', () => {
       const error = await work;
       over.is = true;
       await rejecting;
-      assert.ok(['42501', '0A000', 'ZC001'].includes(error.code ?? ''), `${error.code}: ${error.message}`);
+      const codes = ['42501', '0A000', 'ZC001', '42601', '42P01'];
+      assert.ok(codes.includes(error.code ?? ''), `${error.code}: ${error.message}`);
+      assert.match(error.message, /^countersign: /);
       assertNoLeak(error);
       assert.equal((await harness.target("select to_regclass('plain') as t"))[0] !== undefined, true);
       await client.query('select 1');
     });
   }
+});
+
+describe('what a server would not take either', () => {
+  for (const [text, code, message, position] of [
+    ['selec 1', '42601', 'countersign: syntax error at or near "selec"', '1'],
+    ["select 'é😀', from plain", '42601', 'countersign: syntax error at or near "from"', '14'],
+    ['select 1; select (', '42601', 'countersign: syntax error at end of input', '19'],
+    ['select * from no_such_table', '42P01', 'countersign: relation no_such_table is not in the catalogue', undefined],
+    ['copy no_such_table to stdout', '42P01', 'countersign: relation no_such_table is not in the catalogue', undefined],
+  ] as const) {
+    it(`is refused in its words: ${text}`, async () => {
+      const client = await harness.connect('reader');
+      for (const query of [{ text }, { text, values: [] }]) {
+        const error = await failure(client.query(query));
+        assert.deepEqual([error.code, error.message, error.position], [code, message, position]);
+      }
+      await client.query('select 1');
+    });
+  }
+
+  it('is refused as not understood where there is more to it', async () => {
+    const client = await harness.connect('reader');
+    const error = await failure(client.query('select no_such_function(1) from no_such_table'));
+    assert.equal(error.code, '42501');
+  });
+});
+
+describe('set_config with constants', () => {
+  it('is decided as SET', async () => {
+    const client = await harness.connect('reader');
+    const { rows } = await client.query("select current_setting('jit') as cur, set_config('jit', 'off', false) as new");
+    assert.equal((rows as { new: string }[])[0]?.new, 'off');
+    const values = { text: "select set_config('jit', 'on', false), current_setting('jit') as cur", values: [] };
+    assert.deepEqual((await client.query(values)).rows, [{ set_config: 'on', cur: 'on' }]);
+    const parameter = { text: "select set_config('jit', $1, false)", values: ['off'] };
+    assert.deepEqual((await client.query(parameter)).rows, [{ set_config: 'off' }]);
+    await failure(client.query({ text: "select set_config('datestyle', $1, false)", values: ['iso'] }));
+    for (const [name, value] of [
+      ['search_path', 'public'],
+      ['role', 'postgres'],
+      ['client_encoding', 'latin1'],
+      ['datestyle', 'german'],
+      ['row_security', 'off'],
+      ['bytea_output', 'escape'],
+      ['no.such', 'x'],
+    ]) {
+      const error = await failure(client.query(`select set_config('${name}', '${value}', false)`));
+      assert.equal(error.code, '42501', name);
+      assert.match(error.message, /^countersign: /);
+    }
+  });
 });
 
 describe('designers', () => {

@@ -215,7 +215,7 @@ export class Admissions {
       nothingMasked: snapshot.nothingMasked,
       maskedPredicates: maskedPredicates.map(columnName),
     };
-    const full = this.#ask('statement', { ...common, withinBudget: false });
+    const full = inWordsOfTheServer(this.#ask('statement', { ...common, withinBudget: false }), facts);
     const { rowsAtMost } = facts;
     if (full.verdict === 'allow' || rowsAtMost === undefined || rowsAtMost > this.#options.sampleRowsPerHour) {
       return { decision: full, sampleRows: 0, beyondBudget: undefined };
@@ -243,6 +243,15 @@ interface OneDecision {
   readonly decision: Decision;
   readonly sampleRows: number;
   readonly beyondBudget: Decision | undefined;
+}
+
+/** A denial of what cannot be read, or is not there, says so as a server would. */
+function inWordsOfTheServer(decision: Decision, { fault }: StatementFacts): Decision {
+  if (fault === undefined || decision.verdict !== 'deny' || decision.code !== 'statement_unknown') return decision;
+  const { kind, message: reason } = fault;
+  if (kind === 'syntax') return { ...decision, code: 'syntax_error', reason, hint: undefined };
+  const hint = 'what was made in the last seconds, or in a transaction that has not committed, is not known yet';
+  return { ...decision, code: 'relation_unknown', reason, hint };
 }
 
 /** What the gate cannot let through whatever the policies say. */
@@ -355,5 +364,6 @@ export function denial(admission: Admission): CountersignError {
   return new CountersignError(admission.code, `countersign: ${admission.reason}`, {
     detail: `rule: ${admission.policies.join(', ') || 'no rule permits it'}`,
     hint: admission.hint,
+    position: admission.code === 'syntax_error' ? admission.statements[0]?.facts.fault?.position : undefined,
   });
 }

@@ -6,5 +6,6 @@ export function errorFields(error: CountersignError, severity: 'ERROR' | 'FATAL'
   const fields: NoticeFields = { S: severity, V: severity, C: error.sqlstate, M: error.message };
   if (error.detail !== undefined) fields['D'] = error.detail;
   if (error.hint !== undefined) fields['H'] = error.hint;
+  if (error.position !== undefined) fields['P'] = String(error.position);
   return fields;
 }

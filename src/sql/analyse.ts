@@ -9,7 +9,7 @@ import { effectsOf } from './effects.ts';
 import { lineageOf } from './lineage.ts';
 import { parseStatements, type ParsedStatement } from './parse.ts';
 import { bodyIf } from './tree.ts';
-import type { Catalogue, CopyOut, Lineage, StatementFacts } from './statement.ts';
+import type { Catalogue, CopyOut, Lineage, StatementFacts, StatementFault } from './statement.ts';
 
 const nothing = {
   command: '',
@@ -25,6 +25,8 @@ const nothing = {
   constantFree: false,
 } as const;
 
+const missingRelation = /^relation \S+ is not in the catalogue$/;
+
 /** One entry per statement; exactly one of class `unknown` for a text that cannot be parsed, of class `empty` for none. */
 export function analyse(
   text: string,
@@ -32,7 +34,13 @@ export function analyse(
   options: { readonly maxBytes: number },
 ): readonly StatementFacts[] {
   const parsed = parseStatements(text, options);
-  if (!parsed.ok) return [notUnderstood(text, parsed.reason)];
+  if (!parsed.ok) {
+    const { reason, position, isSyntax } = parsed;
+    const facts = notUnderstood(text, reason);
+    if (isSyntax !== true) return [facts];
+    const place = position === undefined ? undefined : charactersIn(text.slice(0, position)) + 1;
+    return [{ ...facts, fault: { kind: 'syntax', message: reason, position: place } }];
+  }
   if (parsed.statements.length === 0) {
     return [
       {
@@ -45,6 +53,13 @@ export function analyse(
     ];
   }
   return parsed.statements.map((statement) => factsOf(statement, catalogue));
+}
+
+/** A pair of surrogates is one character to the server. */
+function charactersIn(text: string): number {
+  let count = 0;
+  for (let at = 0; at < text.length; count++) at += (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
+  return count;
 }
 
 function notUnderstood(text: string, reason: string): StatementFacts {
@@ -75,6 +90,11 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
   const [firstUnknown] = unknowns;
   const lineage: Lineage =
     firstUnknown === undefined ? lineageOf(effects.shape, catalogue) : { resolved: false, reason: firstUnknown };
+  const [missing] = unknowns;
+  const fault: StatementFault | undefined =
+    missing !== undefined && unknowns.every((reason) => missingRelation.test(reason))
+      ? { kind: 'relation', message: missing, position: undefined }
+      : undefined;
   if (!lineage.resolved) {
     for (const name of uses.callLike) unknowns.push(`${name} may be a function`);
   }
@@ -84,6 +104,7 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     text,
     relations: uses.relations,
     unknowns,
+    fault,
     rowsAtMost: effects.cursor?.action === 'fetch' ? undefined : rowsOf(effects.class, tree),
     paging: uses.paging,
     parameters: uses.parameters,

@@ -63,7 +63,7 @@ function fixpoint(cte: CteBinding, query: Node, select: SelectStmt, run: Run): r
   const scope = withCtes(select.withClause, cte.scope);
   let fields = named(run.query({ SelectStmt: select.larg ?? {} }, scope), cte.query);
   for (let round = 0; round < maxRounds; round++) {
-    cte.fields = fields.map((field) => ({ ...field, verbatim: false }));
+    cte.fields = fields.map((field) => ({ ...field, verbatim: false, followsNulls: false }));
     const next = named(run.query(query, cte.scope), cte.query);
     const grown = next.map((field, index) => ({
       ...field,

@@ -2,7 +2,8 @@
  * What a statement does, by its kind: class, command tag, setting, transaction step. Every kind that is not named here is
  * `unknown`; so is a known kind in a form whose effect its text does not show.
  */
-import type { DeclareCursorStmt, Node, RangeVar, TransactionStmt, VariableSetStmt } from 'libpg-query';
+import type { DeclareCursorStmt, Node, RangeVar, SelectStmt, TransactionStmt, VariableSetStmt } from 'libpg-query';
+import { settingCallOf } from './set-config.ts';
 import type { Catalogue, CatalogueRelation, StatementClass, StatementFacts } from './statement.ts';
 import { type Tree, bodyIf, constantText, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
 import { collectUses, notInCatalogue, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
@@ -67,6 +68,7 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
   const statement = taggedAs(tree, handledKinds);
   switch (statement.kind) {
     case 'SelectStmt':
+      return settingBySelect(statement.body, catalogue) ?? query(tree, statement.kind, catalogue);
     case 'InsertStmt':
     case 'UpdateStmt':
     case 'DeleteStmt':
@@ -109,11 +111,8 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
       // What it returns is the cursor's business, which the text does not tell.
       return { ...rest, class: 'session', command, cursor: { action: 'fetch', name } };
     }
-    case 'ClosePortalStmt': {
-      const name = statement.body.portalname;
-      const cursor = name === undefined ? ({ action: 'close-all' } as const) : ({ action: 'close', name } as const);
-      return { ...rest, class: 'session', command: 'CLOSE CURSOR', cursor };
-    }
+    case 'ClosePortalStmt':
+      return { ...rest, class: 'session', command: 'CLOSE CURSOR', cursor: closing(statement.body.portalname) };
     case 'other':
     default:
       return definition(
@@ -202,6 +201,9 @@ function copy(body: Tree, catalogue: Catalogue): Effects {
   return { ...rest, class: 'copy-out', command, uses, shape: { kind: 'query', query: inner } };
 }
 
+const closing = (name: string | undefined): Effects['cursor'] =>
+  name === undefined ? { action: 'close-all' } : { action: 'close', name };
+
 /** CURSOR_OPT_HOLD in PostgreSQL's parsenodes.h. */
 const cursorOptionHold = 0x20;
 
@@ -211,10 +213,9 @@ function declareCursor(body: DeclareCursorStmt, catalogue: Catalogue): Effects {
   const command = 'DECLARE CURSOR';
   const uses = collectUses(inner, catalogue, session);
   const reads = !uses.modifies && !uses.locks && uses.signals === undefined;
-  if (inner === undefined || bodyIf(inner, 'SelectStmt') === undefined || !reads) {
+  if (inner === undefined || bodyIf(inner, 'SelectStmt') === undefined || !reads || uses.into !== undefined) {
     return unknown(command, 'a cursor of a statement that is no plain SELECT', uses);
   }
-  if (uses.into !== undefined) return unknown(command, 'a cursor of SELECT INTO', uses);
   const cursor = { action: 'declare', name, holds: (options & cursorOptionHold) !== 0 } as const;
   return { ...rest, class: 'read', command, cursor, uses, shape: { kind: 'query', query: inner } };
 }
@@ -284,6 +285,14 @@ function setting(body: VariableSetStmt): Effects {
       body.kind satisfies never;
       return unknown('SET', 'an unknown form of SET');
   }
+}
+
+function settingBySelect(select: SelectStmt, catalogue: Catalogue): Effects | undefined {
+  const call = settingCallOf(select, catalogue);
+  if (call === undefined) return undefined;
+  const { setting, columns, parameters } = call;
+  const shape: Shape = { kind: 'columns', names: columns };
+  return { ...rest, class: 'setting', command: 'SET', setting, uses: { ...noUses, parameters }, shape };
 }
 
 /** Several values (`search_path`, `DateStyle`) come as one text with commas, as SHOW would print them. */

@@ -18,7 +18,21 @@ import {
 } from './scope.ts';
 import type { Catalogue, CatalogueRelation } from './statement.ts';
 import { arrayType, hasType, isTotalCall, isTotalCast, isTotalField, isTotalOperator, isTotalOutput } from './total.ts';
-import { kindSet, stringOf, stringsOf, tagged, taggedAs } from './tree.ts';
+import { bodyIf, kindSet, stringOf, stringsOf, tagged, taggedAs } from './tree.ts';
+import {
+  areComparable,
+  areHarmlessArguments,
+  canBeJsonb,
+  cannotFail,
+  followsNulls,
+  isElement,
+  isElementType,
+  isHarmlessCondition,
+  isHarmlessJsonPair,
+  isHarmlessPick,
+  isPick,
+  isPlainColumn,
+} from './value.ts';
 
 /** One lineage analysis. The functions of the other files come with it, because they call each other. */
 export interface Run {
@@ -29,6 +43,10 @@ export interface Run {
   /** Queries looked at so far. */
   queries: number;
   readonly subqueryNames: SubqueryNames;
+  /** The first column of a subquery that was analysed before, by the body of its SubLink. */
+  readonly subqueryFields: WeakMap<object, Field>;
+  /** Types of values that were asked for before, by the body of their expression. */
+  readonly types: WeakMap<object, string | undefined>;
   query(node: Node, parent: Scope): readonly Field[];
   relationFields(relation: CatalogueRelation): readonly Field[];
 }
@@ -141,11 +159,21 @@ export function sourcesOf(node: Node | undefined, scope: Scope, run: Run, use: U
         ? all(expression.body.args)
         : unionOf((expression.body.args ?? []).map((arg) => condition(arg, scope, run, use)));
     case 'CoalesceExpr':
-    case 'MinMaxExpr':
+      return coalesce(expression.body.args ?? [], scope, run, use);
+    case 'MinMaxExpr': {
+      const sources = all(expression.body.args);
+      return areComparable(expression.body.args ?? [], scope, run) ? sources : told(run, sources);
+    }
     case 'RowExpr':
       return all(expression.body.args);
-    case 'A_ArrayExpr':
-      return toldOfArrays(run, all(expression.body.elements));
+    case 'A_ArrayExpr': {
+      const elements = expression.body.elements ?? [];
+      const parts = elements.map((element) => of(element));
+      const areElements = elements.every(
+        (element, index) => parts[index]?.size === 0 || isElement(element, scope, run),
+      );
+      return toldOfArrays(run, unionOf(parts), areElements);
+    }
     case 'NullTest':
       return use === 'predicate' && isPlainColumn(expression.body.arg, scope) ? noSources : of(expression.body.arg);
     case 'TypeCast': {
@@ -176,21 +204,32 @@ export function sourcesOf(node: Node | undefined, scope: Scope, run: Run, use: U
       return jsonValue(expression.body, scope, run, use);
     case 'JsonKeyValue':
       return union(of(expression.body.key), jsonValue(expression.body.value, scope, run, use));
-    case 'JsonObjectConstructor':
-      return constructed(expression.body, all(expression.body.exprs), run);
-    case 'JsonArrayConstructor':
-      return constructed(expression.body, all(expression.body.exprs), run);
-    case 'JsonArrayQueryConstructor':
-      return constructed(expression.body, subquery(expression.body.query, scope, run).sources, run);
+    case 'JsonObjectConstructor': {
+      const pairs = (expression.body.exprs ?? []).map((pair) => bodyIf(pair, 'JsonKeyValue'));
+      const sources = constructed(expression.body, pairs, all(expression.body.exprs), scope, run);
+      const { absent_on_null } = expression.body;
+      return pairs.every((pair) => isHarmlessJsonPair(pair, absent_on_null, scope, run)) ? sources : told(run, sources);
+    }
+    case 'JsonArrayConstructor': {
+      const values = (expression.body.exprs ?? []).map((value) => ({ value: bodyIf(value, 'JsonValueExpr') }));
+      return constructed(expression.body, values, all(expression.body.exprs), scope, run);
+    }
+    case 'JsonArrayQueryConstructor': {
+      const { sources } = subquery(expression.body.query, scope, run);
+      return constructed(expression.body, [undefined], sources, scope, run);
+    }
     case 'JsonArrayAgg': {
       const { arg, constructor } = expression.body;
-      const value = constructed({ output: constructor?.output }, jsonValue(arg, scope, run, use), run);
+      const sources = jsonValue(arg, scope, run, use);
+      const value = constructed({ output: constructor?.output }, [{ value: arg }], sources, scope, run);
       return union(value, aggregate(constructor, scope, run));
     }
     case 'JsonObjectAgg': {
-      const { arg, constructor, unique } = expression.body;
+      const { arg, constructor, unique, absent_on_null } = expression.body;
       const pair = union(of(arg?.key), jsonValue(arg?.value, scope, run, use));
-      return union(constructed({ output: constructor?.output, unique }, pair, run), aggregate(constructor, scope, run));
+      if (!isHarmlessJsonPair(arg, absent_on_null, scope, run)) addPredicates(run, pair);
+      const object = constructed({ output: constructor?.output, unique }, [arg], pair, scope, run);
+      return union(object, aggregate(constructor, scope, run));
     }
     case 'JsonFuncExpr':
       return told(
@@ -220,29 +259,33 @@ export function sourcesOf(node: Node | undefined, scope: Scope, run: Run, use: U
 }
 
 function operator(body: A_Expr, scope: Scope, run: Run, use: Use): Sources {
-  const sides = [body.lexpr, body.rexpr].map((side) => sourcesOf(side, scope, run, use));
-  const sources = unionOf(sides);
-  return isTotalOperator(body) ? toldOfArrays(run, sources) : told(run, sources);
+  const left = sourcesOf(body.lexpr, scope, run, use);
+  const right = sourcesOf(body.rexpr, scope, run, use);
+  const sources = union(left, right);
+  if (isPick(body) && !isHarmlessPick(body.lexpr, body.rexpr, right, scope, run)) return told(run, sources);
+  if (!isTotalOperator(body)) return told(run, sources);
+  return toldOfArrays(run, sources, isPick(body) || isElement({ A_Expr: body }, scope, run));
+}
+
+/** What stands behind an argument is computed only where that is NULL: an error, or the time, tells which it was. */
+function coalesce(args: readonly Node[], scope: Scope, run: Run, use: Use): Sources {
+  const parts = args.map((arg) => sourcesOf(arg, scope, run, use));
+  const lastThatMayFail = args.findLastIndex((arg) => !cannotFail(arg, scope, run));
+  args.slice(0, Math.max(0, lastThatMayFail)).forEach((arg, index) => {
+    if (!isPlainColumn(arg, scope)) addPredicates(run, parts[index] ?? noSources);
+  });
+  return unionOf(parts);
 }
 
 /** Arrays go together only where their dimensions agree. */
-function toldOfArrays(run: Run, sources: Sources): Sources {
-  return hasType(sources, arrayType, run.catalogue) ? told(run, sources) : sources;
+function toldOfArrays(run: Run, sources: Sources, areElements: boolean): Sources {
+  return !areElements || hasType(sources, arrayType, run.catalogue) ? told(run, sources) : sources;
 }
 
 /** It decides what else is computed. As in WHERE, a plain `column IS NULL` is no predicate; the value depends on it. */
 function condition(node: Node | undefined, scope: Scope, run: Run, use: Use): Sources {
   const sources = sourcesOf(node, scope, run, use);
   return isHarmlessCondition(node, scope) ? sources : told(run, sources);
-}
-
-function isHarmlessCondition(node: Node | undefined, scope: Scope): boolean {
-  const test = tagged(node);
-  if (test?.kind === 'NullTest') return isPlainColumn(test.body.arg, scope);
-  // AND and OR have told of their arguments themselves.
-  return (
-    test?.kind === 'BoolExpr' && (test.body.boolop !== 'NOT_EXPR' || isHarmlessCondition(test.body.args?.[0], scope))
-  );
 }
 
 /** FORMAT JSON reads a text as JSON. */
@@ -258,27 +301,40 @@ interface JsonConstruction {
   readonly unique?: boolean | undefined;
 }
 
-function constructed(body: JsonConstruction, sources: Sources, run: Run): Sources {
-  return body.unique === true || !isTotalOutput(body.output) ? told(run, sources) : sources;
-}
+type JsonPart = { readonly value?: JsonValueExpr | undefined } | undefined;
 
-function isPlainColumn(node: Node | undefined, scope: Scope): boolean {
-  const expression = tagged(node);
-  if (expression?.kind !== 'ColumnRef') return false;
-  const found = resolveColumn(expression.body.fields ?? [], scope);
-  return found.kind === 'system' || (found.kind === 'field' && found.field.verbatim);
+function constructed(
+  body: JsonConstruction,
+  parts: readonly JsonPart[],
+  sources: Sources,
+  scope: Scope,
+  run: Run,
+): Sources {
+  if (body.unique === true || !isTotalOutput(body.output)) return told(run, sources);
+  const isJsonb = body.output?.typeName !== undefined && stringsOf(body.output.typeName.names).at(-1) === 'jsonb';
+  const isHarmless = !isJsonb || parts.every((part) => canBeJsonb(part?.value?.raw_expr, scope, run));
+  return isHarmless ? sources : told(run, sources);
 }
 
 /** `(t).column` of a row in FROM is that column; a field of any other composite value depends on all of the value. */
 function indirection(arg: Node | undefined, steps: readonly Node[], scope: Scope, run: Run, use: Use): Sources {
   const indexes: Sources[] = [];
+  let picksByKey = false;
   for (const step of steps) {
-    const part = tagged(step);
-    if (part?.kind === 'A_Indices') {
-      for (const index of [part.body.lidx, part.body.uidx])
-        if (index !== undefined) indexes.push(sourcesOf(index, scope, run, use));
+    const part = bodyIf(step, 'A_Indices');
+    for (const index of [part?.lidx, part?.uidx]) {
+      if (index === undefined) continue;
+      const sources = sourcesOf(index, scope, run, use);
+      indexes.push(sources);
+      picksByKey ||= !isHarmlessPick(arg, index, sources, scope, run);
     }
   }
+  const sources = indirectionBase(arg, steps, scope, run, use);
+  const whole = union(sources, ...indexes);
+  return picksByKey ? told(run, whole) : whole;
+}
+
+function indirectionBase(arg: Node | undefined, steps: readonly Node[], scope: Scope, run: Run, use: Use): Sources {
   const names = stringsOf(steps);
   const base = tagged(arg);
   if (base?.kind === 'ColumnRef') {
@@ -287,20 +343,23 @@ function indirection(arg: Node | undefined, steps: readonly Node[], scope: Scope
     if (found.kind === 'row' && first !== undefined) {
       const fields = found.item.fields.filter((field) => field.name === first);
       if (fields.length !== 1) throw new Unresolved(`${first} is no column of ${found.item.name ?? 'the row'}`);
-      const sources = checkFields(names.slice(1), fields[0]?.sources ?? noSources, run);
-      return union(sources, ...indexes);
+      return checkFields(names.slice(1), fields[0]?.sources ?? noSources, false, run);
     }
   }
-  return union(checkFields(names, sourcesOf(arg, scope, run, use), run), ...indexes);
+  const isPlain = names.length === 1 && steps.length === 1 && followsNulls(arg, scope, run);
+  return checkFields(names, sourcesOf(arg, scope, run, use), isPlain, run);
 }
 
-/** What is no field may be a function: `(x).f` is f(x). */
-function checkFields(names: readonly string[], sources: Sources, run: Run): Sources {
+/**
+ * What is no field may be a function: `(x).f` is f(x).
+ * @param isPlain what stands before the first name is NULL only where a column is
+ */
+function checkFields(names: readonly string[], sources: Sources, isPlain: boolean, run: Run): Sources {
   for (const name of names) {
     if (!knownFields.has(name) || (run.reading === 'session' && run.catalogue.userFunctions.has(name))) {
       throw new Unresolved(`${name} may be a field or a function`);
     }
-    if (knownFunctions.has(name) && !isTotalField(name)) addPredicates(run, sources);
+    if (knownFunctions.has(name) && !(isPlain && isTotalField(name))) addPredicates(run, sources);
   }
   return sources;
 }
@@ -310,7 +369,11 @@ function call(body: FuncCall, scope: Scope, run: Run, use: Use): Sources {
   const args = unionOf(parts);
   const name = stringsOf(body.funcname).at(-1) ?? '';
   // How many rows it makes, whether it fails and how long it takes tell about its arguments.
-  if (setReturningFunctions.has(name) || !isTotalCall(body, parts, run.catalogue)) addPredicates(run, args);
+  const isTotal =
+    !setReturningFunctions.has(name) &&
+    isTotalCall(body, parts, run.catalogue) &&
+    areHarmlessArguments(body, parts, scope, run);
+  if (!isTotal) addPredicates(run, args);
   return union(args, aggregate(body, scope, run));
 }
 
@@ -361,12 +424,16 @@ function sortSources(sorts: readonly Node[] | undefined, scope: Scope, run: Run)
 function subLink(body: SubLink, scope: Scope, run: Run, use: Use): Sources {
   const test = body.testexpr === undefined ? noSources : sourcesOf(body.testexpr, scope, run, use);
   const { fields, predicates } = subquery(body.subselect, scope, run);
-  if (fields[0] !== undefined) run.subqueryNames.set(body, fields[0].name);
+  if (fields[0] !== undefined) {
+    run.subqueryNames.set(body, fields[0].name);
+    run.subqueryFields.set(body, fields[0]);
+  }
   // Which rows there are decides the value; what EXISTS selects does not.
   if (body.subLinkType === 'EXISTS_SUBLINK') return union(test, predicates);
   const selected = unionOf(fields.map((field) => field.sources));
   if (body.subLinkType === 'EXPR_SUBLINK') return union(test, predicates, selected);
-  if (body.subLinkType === 'ARRAY_SUBLINK') return union(predicates, toldOfArrays(run, selected));
+  if (body.subLinkType === 'ARRAY_SUBLINK')
+    return union(predicates, toldOfArrays(run, selected, isElementType(fields[0]?.type)));
   // All others compare.
   return union(told(run, union(test, selected)), predicates);
 }

@@ -45,7 +45,7 @@ export const resolved: readonly (readonly [string, string])[] = [
   ],
   [
     "select notes -> 'a' ->> 'b', notes #>> '{a}', tags[1], tags[age:2] from customers",
-    '?column?<customers.notes ?column?<customers.notes tags<customers.tags tags<customers.age,customers.tags',
+    '?column?<customers.notes ?column?<customers.notes tags<customers.tags tags<customers.age,customers.tags | customers.age,customers.tags',
   ],
   [
     'select array[ssn, name], row(ssn, id), (ssn, id) from customers',

@@ -63,6 +63,8 @@ function newRun(catalogue: Catalogue, reading: NameReading, depth: number): Run 
     predicates: new Set(),
     queries: 0,
     subqueryNames: new WeakMap(),
+    subqueryFields: new WeakMap(),
+    types: new WeakMap(),
     query: (node, parent) => queryFields(node, parent, run),
     relationFields: (relation) => relationFields(relation, catalogue, depth),
   };
@@ -174,6 +176,8 @@ function viewFields(view: CatalogueRelation, catalogue: Catalogue, depth: number
         name: column.name,
         sources: fields[index]?.sources ?? noSources,
         verbatim: fields[index]?.verbatim ?? false,
+        type: column.typeName,
+        followsNulls: fields[index]?.followsNulls,
       };
     });
   } catch (error) {
@@ -190,7 +194,13 @@ function baseFields(relation: CatalogueRelation): readonly Field[] {
       const attnum = attnums.get(name);
       if (attnum !== undefined) sources.add(columnKey(relation.oid, attnum));
     }
-    return { name: column.name, sources, verbatim: sources.size === 1 };
+    return {
+      name: column.name,
+      sources,
+      verbatim: sources.size === 1,
+      type: column.typeName,
+      followsNulls: column.generatedFrom === undefined,
+    };
   });
 }
 

@@ -9,7 +9,16 @@ import type { DeleteStmt, InsertStmt, MergeStmt, Node, RangeVar, ReturningClause
 import { finishCtes, withCtes } from './cte.ts';
 import { addPredicates, sourcesOf, usePredicate, type Run } from './expressions.ts';
 import { fromClause, fromItem, relationItem } from './from.ts';
-import { resolveColumn, union, Unresolved, type Field, type NamespaceItem, type Scope, type Sources } from './scope.ts';
+import {
+  resolveColumn,
+  rowSources,
+  union,
+  Unresolved,
+  type Field,
+  type NamespaceItem,
+  type Scope,
+  type Sources,
+} from './scope.ts';
 import { targetFields } from './select.ts';
 import { bodyIf, stringOf, tagged } from './tree.ts';
 import { rangeText, relationOf } from './uses.ts';
@@ -35,6 +44,8 @@ export function insertFields(insert: InsertStmt, parent: Scope, run: Run): reado
   const conflict = insert.onConflictClause;
   if (conflict !== undefined) {
     const on: Scope = { ...scope, items: [target] };
+    // Of which columns a constraint is made, and which ones there are, is not known; that a value is there already tells.
+    if (conflict.infer?.indexElems === undefined) addPredicates(run, rowSources(target));
     for (const node of conflict.infer?.indexElems ?? []) {
       const element = bodyIf(node, 'IndexElem');
       if (element?.name !== undefined) addPredicates(run, fieldNamed(target, element.name).sources);
@@ -200,7 +211,7 @@ function returned(target: NamespaceItem, assigned: Assigned): NamespaceItem {
     const itself = into.every(({ own, values }) =>
       values.every((stored) => stored.sources.size === 0 || staysItself(own, stored)),
     );
-    return { ...field, sources, verbatim: field.verbatim && itself };
+    return { ...field, sources, verbatim: field.verbatim && itself, followsNulls: itself && field.followsNulls };
   });
   return { ...target, fields };
 }

@@ -16,8 +16,13 @@ export interface ParsedStatement {
 
 export type Parsed =
   | { readonly ok: true; readonly statements: readonly ParsedStatement[] }
-  /** `position` counts characters (UTF-16 units) from 0. */
-  | { readonly ok: false; readonly reason: string; readonly position?: number | undefined };
+  /** `position` counts UTF-16 units from 0. `isSyntax`: PostgreSQL's own parser refuses the text, in its own words. */
+  | {
+      readonly ok: false;
+      readonly reason: string;
+      readonly position?: number | undefined;
+      readonly isSyntax?: boolean | undefined;
+    };
 
 /** Measured: the densest nesting overruns the stack from about 11 kB on. */
 const shortTextUnits = 4_096;
@@ -26,6 +31,8 @@ const spareInstances = 2;
 const maxInstanceBytes = 128 * 1024 * 1024;
 /** The scanner takes quadratic time for nested comments. */
 const maxCommentOpenings = 2_000;
+/** Errors that say nothing about the text. */
+const limitsOfTheParser = /memory|stack depth|too (large|long|deep)/i;
 
 let forShortTexts: PgQueryModule | undefined;
 let forLongTexts: PgQueryModule | undefined;
@@ -73,7 +80,8 @@ export function parseStatements(text: string, options: { readonly maxBytes: numb
   }
   if (instance.HEAPU8.length > maxInstanceBytes) discard(short);
   if ('error' in raw) {
-    return { ok: false, reason: raw.error, position: unitsAt(text, raw.offsetCodePoints) };
+    const isSyntax = !limitsOfTheParser.test(raw.error);
+    return { ok: false, reason: raw.error, position: unitsAt(text, raw.offsetCodePoints), isSyntax };
   }
   return split(text, sizeBytes, JSON.parse(raw.json) as ParseResult);
 }

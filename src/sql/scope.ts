@@ -46,6 +46,10 @@ export interface Field {
   readonly sources: Sources;
   /** One base column as it stands. */
   readonly verbatim: boolean;
+  /** As the catalogue prints types; undefined = not known. */
+  readonly type?: string | undefined;
+  /** Whether it is NULL follows from which columns are NULL, not from what they hold. Not said counts as no. */
+  readonly followsNulls?: boolean | undefined;
 }
 
 /** One thing that FROM made visible. */

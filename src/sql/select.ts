@@ -18,6 +18,7 @@ import {
   type Sources,
 } from './scope.ts';
 import { bodyIf, integerOf, stringOf, tagged } from './tree.ts';
+import { commonTypeOf, followsNulls, followsNullsField, typeOfValue } from './value.ts';
 
 /** @param parent the outer levels, as a scope of its own (for LATERAL with the siblings in it) */
 export function selectFields(select: SelectStmt, parent: Scope, run: Run): readonly Field[] {
@@ -49,7 +50,14 @@ function setOperation(
   if (left.length !== right.length)
     throw new Unresolved('the branches of a set operation have different numbers of columns');
   const fields = left.map((field, index): Field => {
-    return { name: field.name, sources: union(field.sources, right[index]?.sources ?? noSources), verbatim: false };
+    const other = right[index];
+    return {
+      name: field.name,
+      sources: union(field.sources, other?.sources ?? noSources),
+      verbatim: false,
+      type: commonTypeOf(field, other),
+      followsNulls: followsNullsField(field) && other !== undefined && followsNullsField(other),
+    };
   });
   // All but UNION ALL compare whole rows.
   if (select.op !== 'SETOP_UNION' || select.all !== true) addPredicates(run, allSources(fields));
@@ -136,7 +144,13 @@ function fieldOf(value: Node, alias: string | undefined, scope: Scope, run: Run)
     return { name: alias ?? outputName(value, run.subqueryNames), sources, verbatim: false };
   }
   const sources = sourcesOf(value, scope, run);
-  return { name: alias ?? outputName(value, run.subqueryNames), sources, verbatim: false };
+  return {
+    name: alias ?? outputName(value, run.subqueryNames),
+    sources,
+    verbatim: false,
+    type: typeOfValue(value, scope, run),
+    followsNulls: followsNulls(value, scope, run),
+  };
 }
 
 function groupBy(node: Node, fields: readonly Field[], scope: Scope, run: Run): void {

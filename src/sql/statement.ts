@@ -73,6 +73,8 @@ export interface StatementFacts {
   readonly relations: readonly RelationUse[];
   /** Every reason why something is not understood. Not empty means: class is `unknown` for policy, whatever `class` says. */
   readonly unknowns: readonly string[];
+  /** What a server would say, where that is the one reason why nothing is understood. */
+  readonly fault?: StatementFault | undefined;
   /** Upper bound of rows that the statement can return, proven by its text; undefined = unbounded. */
   readonly rowsAtMost: number | undefined;
   /** OFFSET, or anything else that makes the statement one step of a paging loop. */
@@ -90,6 +92,13 @@ export interface StatementFacts {
   readonly copyOut: CopyOut | undefined;
   /** True when another execution with other integer constants after comparison operators has the same facts. */
   readonly constantFree: boolean;
+}
+
+export interface StatementFault {
+  readonly kind: 'syntax' | 'relation';
+  readonly message: string;
+  /** Where in the text, in characters (code points) from 1, as an ErrorResponse counts them. */
+  readonly position: number | undefined;
 }
 
 export type CursorUse =

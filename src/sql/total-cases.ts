@@ -11,7 +11,7 @@ export const totalCases: readonly (readonly [string, string])[] = [
   ],
   [
     "select notes -> ssn, notes #> '{a}' from customers",
-    '?column?<customers.notes,customers.ssn ?column?<customers.notes',
+    '?column?<customers.notes,customers.ssn ?column?<customers.notes | customers.notes,customers.ssn',
   ],
   ['select -age from customers', '?column?<customers.age | customers.age'],
   ['select 1 / (age - 3) from customers', '?column?<customers.age | customers.age'],

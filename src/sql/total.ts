@@ -64,7 +64,14 @@ function controlsAreHarmless(name: string, controls: readonly Node[]): boolean {
   switch (name) {
     // With a text it is a regular expression.
     case 'substring':
-      return controls.every((node) => integerOf(node) !== undefined);
+      return controls.every((node) => integerOf(node) !== undefined) && (integerOf(controls[1]) ?? 0) >= 0;
+    // They fail on every value but NULL.
+    case 'substr':
+      return controls.every((node) => integerOf(node) !== undefined) && (integerOf(controls[1]) ?? 0) >= 0;
+    case 'split_part':
+      return (integerOf(controls[1]) ?? 0) !== 0;
+    case 'encode':
+      return /^(base64|escape|hex)$/i.test(first ?? '');
     // What grows where something is found can grow until it fails.
     case 'replace':
       return (second ?? '').length <= (first ?? '').length;

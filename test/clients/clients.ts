@@ -96,9 +96,6 @@ export const clients: readonly Client[] = [
   },
   {
     name: 'asyncpg',
-    known: {
-      types: 'before its first array it calls set_config for jit, which is not known as a function',
-    },
     own: ['types, no arrays', 'introspection', 'approved, no parameters', 'copy-in', 'cursor', 'pool'],
     provide: () => python('asyncpg/run.py', 'asyncpg==0.32.0'),
   },

@@ -78,7 +78,7 @@ function reasonOfLine(line: Line, { decisions }: Evidence, kinds: Readonly<Recor
       return sameValues(line.values ?? {}, kinds);
     case 'errors':
       // A division by zero at the target, a refusal of the gateway, and a syntax error.
-      return wrong('SQLSTATEs', line.sqlstates, ['22012', '42501', '42501']);
+      return wrong('SQLSTATEs', line.sqlstates, ['22012', '42501', '42601']);
     case 'prepared':
       return maskedRows(line, 12);
     case 'cancel':
