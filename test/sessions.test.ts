@@ -217,6 +217,9 @@ describe('set_config with constants', () => {
     assert.equal((rows as { new: string }[])[0]?.new, 'off');
     const values = { text: "select set_config('jit', 'on', false), current_setting('jit') as cur", values: [] };
     assert.deepEqual((await client.query(values)).rows, [{ set_config: 'on', cur: 'on' }]);
+    const parameter = { text: "select set_config('jit', $1, false)", values: ['off'] };
+    assert.deepEqual((await client.query(parameter)).rows, [{ set_config: 'off' }]);
+    await failure(client.query({ text: "select set_config('datestyle', $1, false)", values: ['iso'] }));
     for (const [name, value] of [
       ['search_path', 'public'],
       ['role', 'postgres'],

@@ -247,6 +247,7 @@ const settings: readonly (readonly [string, string, string | undefined])[] = [
   ['reset role', 'role', undefined],
   ["select set_config('search_path', 'x, y', false)", 'search_path', 'x, y'],
   ["select pg_catalog.set_config('ROLE', 'x', true)", 'role', 'x'],
+  ["select set_config('datestyle', $1, false)", 'datestyle', undefined],
   ["select current_setting('jit') as cur, set_config('jit', 'off', false) as new", 'jit', 'off'],
 ];
 

@@ -264,7 +264,7 @@ function operator(body: A_Expr, scope: Scope, run: Run, use: Use): Sources {
   const sources = union(left, right);
   if (isPick(body) && !isHarmlessPick(body.lexpr, body.rexpr, right, scope, run)) return told(run, sources);
   if (!isTotalOperator(body)) return told(run, sources);
-  return isPick(body) ? sources : toldOfArrays(run, sources, isElement({ A_Expr: body }, scope, run));
+  return toldOfArrays(run, sources, isPick(body) || isElement({ A_Expr: body }, scope, run));
 }
 
 /** What stands behind an argument is computed only where that is NULL: an error, or the time, tells which it was. */

@@ -1,6 +1,6 @@
 /**
  * A SELECT that does nothing but call set_config once, with constants, as drivers do before they read arrays: it is SET
- * written as a function. current_setting may stand beside it. Everything else with set_config in it is not understood.
+ * written as a function. A value that is a parameter is not known, as with SET … TO DEFAULT. current_setting may stand beside it. Everything else with set_config in it is not understood.
  */
 import type { FuncCall, Node, SelectStmt } from 'libpg-query';
 import type { Catalogue } from './statement.ts';
@@ -8,7 +8,8 @@ import { bodyIf, stringsOf } from './tree.ts';
 
 export interface SettingCall {
   readonly name: string;
-  readonly value: string;
+  readonly value: string | undefined;
+  readonly parameters: number;
   /** Of the columns that it returns. */
   readonly columns: readonly string[];
 }
@@ -19,7 +20,7 @@ const plainCallParts = new Set(['funcname', 'args', 'funcformat', 'location']);
 
 export function settingCallOf(select: SelectStmt, catalogue: Catalogue): SettingCall | undefined {
   if (!Object.keys(select).every((part) => plainParts.has(part))) return undefined;
-  let found: { readonly name: string; readonly value: string } | undefined;
+  let found: Omit<SettingCall, 'columns'> | undefined;
   const columns: string[] = [];
   for (const node of select.targetList ?? []) {
     const target = bodyIf(node, 'ResTarget');
@@ -48,9 +49,12 @@ function builtIn(call: FuncCall, catalogue: Catalogue): string | undefined {
   return isBuiltIn ? name : undefined;
 }
 
-function settingOf(args: readonly Node[]) {
+function settingOf(args: readonly Node[]): Omit<SettingCall, 'columns'> | undefined {
   const [name, value, isLocal] = args.map((arg) => bodyIf(arg, 'A_Const'));
   if (args.length !== 3 || isLocal?.boolval === undefined) return undefined;
-  if (name?.sval?.sval === undefined || value?.sval?.sval === undefined) return undefined;
-  return { name: name.sval.sval.toLowerCase(), value: value.sval.sval };
+  if (name?.sval?.sval === undefined) return undefined;
+  const known = value?.sval?.sval;
+  const parameter = bodyIf(args[1], 'ParamRef');
+  if (known === undefined && parameter === undefined) return undefined;
+  return { name: name.sval.sval.toLowerCase(), value: known, parameters: parameter?.number ?? 0 };
 }

@@ -28,7 +28,7 @@ export interface RunnableAttack {
   readonly run: (world: World) => Promise<Observation>;
 }
 
-const ownCodes = /^(42501|0A000|ZC|25001)/;
+const ownCodes = /^(42501|0A000|ZC|25001|42(601|P01) countersign: )/;
 
 /** Every attack, in the order in which they run: what is left behind is looked at last. */
 export function allAttacks(): readonly RunnableAttack[] {
@@ -111,8 +111,7 @@ function fromStatement(
         if (raw !== undefined) return { verdict: 'leaked', detail: `a raw value was received: ${raw}` };
         if (observation.verdict !== 'masked') break;
       }
-      if (ownCodes.test(observation.detail) || observation.detail.includes(' countersign: '))
-        world.refused.push({ marker, text });
+      if (ownCodes.test(observation.detail)) world.refused.push({ marker, text });
       return observation;
     },
   };

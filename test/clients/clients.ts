@@ -104,7 +104,6 @@ export const clients: readonly Client[] = [
     name: 'asyncpg',
     known: {
       ...prepares('approved'),
-      types: 'before its first array it calls set_config for jit, which is not known as a function',
       pool: 'its reset of a connection calls pg_advisory_unlock_all, which is not known as a function',
     },
     own: ['types, no arrays', 'introspection', 'approved, no parameters', 'copy-in', 'cursor', 'pool'],
