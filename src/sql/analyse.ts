@@ -38,7 +38,7 @@ export function analyse(
     const { reason, position, isSyntax } = parsed;
     const facts = notUnderstood(text, reason);
     if (isSyntax !== true) return [facts];
-    const place = position === undefined ? undefined : [...text.slice(0, position)].length + 1;
+    const place = position === undefined ? undefined : Array.from(text.slice(0, position)).length + 1;
     return [{ ...facts, fault: { kind: 'syntax', message: reason, position: place } }];
   }
   if (parsed.statements.length === 0) {
