@@ -96,7 +96,7 @@ describe('rows beyond the budget are not delivered', () => {
     'select * from plain where id in (select id from plain limit 5)',
     'values ((select label from plain where id = 1)), (generate_series(1, 500)::text)',
     'select * from plain limit 101',
-    'select * from plain fetch first 1 rows with ties',
+    'select * from plain order by id fetch first 1 rows with ties',
     'table plain',
     'select * from plain limit (select 1000)',
   ];

@@ -38,7 +38,7 @@ export function analyse(
     const { reason, position, isSyntax } = parsed;
     const facts = notUnderstood(text, reason);
     if (isSyntax !== true) return [facts];
-    const place = position === undefined ? undefined : charactersIn(text.slice(0, position)) + 1;
+    const place = position === undefined ? undefined : Array.from(text.slice(0, position)).length + 1;
     return [{ ...facts, fault: { kind: 'syntax', message: reason, position: place } }];
   }
   if (parsed.statements.length === 0) {
@@ -53,13 +53,6 @@ export function analyse(
     ];
   }
   return parsed.statements.map((statement) => factsOf(statement, catalogue));
-}
-
-/** A pair of surrogates is one character to the server. */
-function charactersIn(text: string): number {
-  let count = 0;
-  for (let at = 0; at < text.length; count++) at += (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
-  return count;
 }
 
 function notUnderstood(text: string, reason: string): StatementFacts {

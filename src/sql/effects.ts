@@ -290,9 +290,10 @@ function setting(body: VariableSetStmt): Effects {
 function settingBySelect(select: SelectStmt, catalogue: Catalogue): Effects | undefined {
   const call = settingCallOf(select, catalogue);
   if (call === undefined) return undefined;
-  const { setting, columns, parameters } = call;
+  const { name, value, columns, parameters } = call;
+  const uses = { ...noUses, parameters };
   const shape: Shape = { kind: 'columns', names: columns };
-  return { ...rest, class: 'setting', command: 'SET', setting, uses: { ...noUses, parameters }, shape };
+  return { ...rest, class: 'setting', command: 'SET', setting: { name, value }, uses, shape };
 }
 
 /** Several values (`search_path`, `DateStyle`) come as one text with commas, as SHOW would print them. */

@@ -18,7 +18,8 @@ import {
   type Sources,
 } from './scope.ts';
 import { bodyIf, integerOf, stringOf, tagged } from './tree.ts';
-import { commonTypeOf, followsNulls, followsNullsField, typeOfValue } from './value.ts';
+import { commonTypeOf, typeOfValue } from './value-type.ts';
+import { followsNulls, followsNullsField } from './value.ts';
 
 /** @param parent the outer levels, as a scope of its own (for LATERAL with the siblings in it) */
 export function selectFields(select: SelectStmt, parent: Scope, run: Run): readonly Field[] {

@@ -7,7 +7,8 @@ import type { Catalogue } from './statement.ts';
 import { bodyIf, stringsOf } from './tree.ts';
 
 export interface SettingCall {
-  readonly setting: { readonly name: string; readonly value: string | undefined };
+  readonly name: string;
+  readonly value: string | undefined;
   readonly parameters: number;
   /** Of the columns that it returns. */
   readonly columns: readonly string[];
@@ -55,5 +56,5 @@ function settingOf(args: readonly Node[]): Omit<SettingCall, 'columns'> | undefi
   const known = value?.sval?.sval;
   const parameter = bodyIf(args[1], 'ParamRef');
   if (known === undefined && parameter === undefined) return undefined;
-  return { setting: { name: name.sval.sval.toLowerCase(), value: known }, parameters: parameter?.number ?? 0 };
+  return { name: name.sval.sval.toLowerCase(), value: known, parameters: parameter?.number ?? 0 };
 }

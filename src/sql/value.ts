@@ -1,24 +1,30 @@
 /**
- * What can be told of a value before it is computed: its type, whether anything but which columns are NULL makes it
+ * What can be told of a value before it is computed: whether anything but which columns are NULL makes it
  * NULL, and whether it can fail. A value that is NULL or not for what a column holds must not come to where NULL makes
  * a difference, and one of a type that is not known not to where the type does. Whoever asks takes "not known" for the
  * worst.
  */
-import type { A_Expr, FuncCall, JsonKeyValue, Node, TypeName } from 'libpg-query';
+import type { A_Expr, FuncCall, JsonKeyValue, Node } from 'libpg-query';
 import type { Run } from './expressions.ts';
 import { aggregateFunctions } from './functions.ts';
 import { resolveColumn, type Field, type Scope, type Sources } from './scope.ts';
-import { bodyIf, integerOf, kindSet, stringOf, stringsOf, tagged, taggedAs } from './tree.ts';
+import { bodyIf, integerOf, kindSet, stringsOf, tagged, taggedAs } from './tree.ts';
+import {
+  fieldOf,
+  isComparable,
+  isHarmlessType,
+  jsonbMakers,
+  nameOf,
+  pickOperators,
+  rowOf,
+  typeNamed,
+  typeOfValue,
+} from './value-type.ts';
 
 const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/));
 
 /** They pick a part out of a JSON value, and are NULL where it has none. */
-const pickOperators = words('-> ->> #> #>>');
 const pickFunctions = words('json_extract_path json_extract_path_text jsonb_extract_path jsonb_extract_path_text');
-
-/** They read what is json as jsonb, which takes fewer values. */
-const jsonbMakers = words(`to_jsonb jsonb_agg jsonb_agg_strict jsonb_object_agg jsonb_object_agg_strict
-  jsonb_build_object jsonb_build_array`);
 
 /** A key must not be NULL. */
 const builtObjects = words('json_build_object jsonb_build_object');
@@ -35,30 +41,7 @@ const nullWithArguments = words(`upper lower initcap left right reverse char_len
   substr substring replace translate split_part encode convert_to date_trunc to_json to_jsonb row_to_json min max`);
 const neverNull = words('count concat quote_nullable num_nulls num_nonnulls json_build_object json_build_array');
 
-const resultTypes: ReadonlyMap<string, string> = new Map(
-  Object.entries({
-    text: `upper lower initcap left right reverse concat concat_ws md5 quote_ident quote_literal quote_nullable
-      string_agg array_to_string json_typeof jsonb_typeof jsonb_pretty json_extract_path_text jsonb_extract_path_text
-      trim btrim ltrim rtrim substr substring replace translate split_part to_char encode text name`,
-    bytea: 'sha224 sha256 sha384 sha512 convert_to',
-    boolean: 'bool_and bool_or every',
-    numeric: `char_length character_length octet_length bit_length ascii length count row_number rank dense_rank
-      percent_rank cume_dist array_length cardinality num_nulls num_nonnulls date_part extract sum avg`,
-    timestamp: 'date_trunc now',
-    json: 'json_agg json_agg_strict json_object_agg json_object_agg_strict to_json row_to_json array_to_json json_build_object json_build_array',
-    jsonb: [...jsonbMakers].join(' '),
-  }).flatMap(([type, names]) => [...words(names)].map((name) => [name, type] as const)),
-);
-const typeOfFirst = words('min max any_value first_value last_value lag lead nth_value');
-
-const builtInTypes =
-  words(`bool boolean bytea char bpchar varchar text name int2 int4 int8 smallint integer bigint float4
-  float8 numeric money date time timetz timestamp timestamptz interval uuid inet cidr macaddr json jsonb bit varbit oid`);
-
-/** A literal that could still be of any type. */
-const untyped = 'unknown';
-
-const nullableKinds = kindSet(
+const nullKinds = kindSet(
   'A_Const',
   'ParamRef',
   'SQLValueFunction',
@@ -77,168 +60,13 @@ const nullableKinds = kindSet(
   'FuncCall',
   'SubLink',
 );
-
-const certainKinds = kindSet(
-  'A_Const',
-  'ParamRef',
-  'ColumnRef',
-  'SQLValueFunction',
-  'CollateClause',
-  'CoalesceExpr',
-  'TypeCast',
-  'FuncCall',
-);
-
-const storedKinds = kindSet('A_Const', 'ParamRef', 'ColumnRef', 'A_Indirection', 'TypeCast', 'A_Expr', 'FuncCall');
-
-const typedKinds = kindSet(
-  'A_Const',
-  'ColumnRef',
-  'A_Indirection',
-  'RowExpr',
-  'TypeCast',
-  'CollateClause',
-  'NamedArgExpr',
-  'BoolExpr',
-  'NullTest',
-  'BooleanTest',
-  'CoalesceExpr',
-  'MinMaxExpr',
-  'CaseExpr',
-  'A_ArrayExpr',
-  'A_Expr',
-  'FuncCall',
-  'SubLink',
-);
-
-/** As the catalogue prints types; undefined = not known. */
-export function typeOfValue(node: Node | undefined, scope: Scope, run: Run): string | undefined {
-  const expression = tagged(node);
-  if (expression === undefined) return undefined;
-  if (run.types.has(expression.body)) return run.types.get(expression.body);
-  const type = findType(node, scope, run);
-  run.types.set(expression.body, type);
-  return type;
-}
-
-function findType(node: Node | undefined, scope: Scope, run: Run): string | undefined {
-  const expression = taggedAs(node, typedKinds);
-  switch (expression.kind) {
-    case 'A_Const':
-      return expression.body.sval !== undefined || expression.body.isnull === true ? untyped : 'numeric';
-    case 'ColumnRef':
-      return resolveColumn(expression.body.fields ?? [], scope).kind === 'row' ? 'record' : fieldOf(node, scope)?.type;
-    case 'A_Indirection':
-      return fieldOf(node, scope)?.type;
-    case 'RowExpr':
-      return 'record';
-    case 'TypeCast':
-      return typeNamed(expression.body.typeName);
-    case 'CollateClause':
-    case 'NamedArgExpr':
-      return typeOfValue(expression.body.arg, scope, run);
-    case 'BoolExpr':
-    case 'NullTest':
-    case 'BooleanTest':
-      return 'boolean';
-    case 'CoalesceExpr':
-    case 'MinMaxExpr':
-      return commonType(expression.body.args, scope, run);
-    case 'CaseExpr': {
-      const results = (expression.body.args ?? []).map((when) => bodyIf(when, 'CaseWhen')?.result);
-      return commonType([...results, expression.body.defresult], scope, run);
-    }
-    case 'A_ArrayExpr':
-      return arrayOf(commonType(expression.body.elements, scope, run));
-    case 'A_Expr':
-      return typeOfOperator(expression.body, scope, run);
-    case 'FuncCall': {
-      const name = nameOf(expression.body);
-      const first = expression.body.args?.[0];
-      if (typeOfFirst.has(name)) return typeOfValue(first, scope, run);
-      return name === 'array_agg' ? arrayOf(typeOfValue(first, scope, run)) : resultTypes.get(name);
-    }
-    case 'SubLink': {
-      const type = run.subqueryFields.get(expression.body)?.type;
-      if (expression.body.subLinkType === 'EXPR_SUBLINK') return type;
-      return expression.body.subLinkType === 'ARRAY_SUBLINK' ? arrayOf(type) : 'boolean';
-    }
-    case 'other':
-    default:
-      return undefined;
-  }
-}
-
-function typeOfOperator(body: A_Expr, scope: Scope, run: Run): string | undefined {
-  if (body.kind !== 'AEXPR_OP') return body.kind === 'AEXPR_NULLIF' ? typeOfValue(body.lexpr, scope, run) : 'boolean';
-  const name = stringsOf(body.name).at(-1) ?? '';
-  if (name === '->>' || name === '#>>') return 'text';
-  if (name === '||') return commonType([body.lexpr, body.rexpr], scope, run);
-  return pickOperators.has(name) ? typeOfValue(body.lexpr, scope, run) : undefined;
-}
-
-/** What PostgreSQL puts together has one type, or types of one kind: one that is known speaks for the rest. */
-function commonType(nodes: readonly (Node | undefined)[] | undefined, scope: Scope, run: Run): string | undefined {
-  return common((nodes ?? []).map((node) => (node === undefined ? untyped : typeOfValue(node, scope, run))));
-}
-
-/** Of the columns of two queries that are put together. */
-export function commonTypeOf(one: Field, other: Field | undefined): string | undefined {
-  return common([one.type, other?.type]);
-}
-
-function common(types: readonly (string | undefined)[]): string | undefined {
-  const known = types.filter((type) => type !== undefined && type !== untyped);
-  if (known.length > 0) return known.find((type) => type !== undefined && !isHarmlessType(type)) ?? known[0];
-  return types.includes(undefined) ? undefined : untyped;
-}
-
-function arrayOf(type: string | undefined): string | undefined {
-  return type === undefined || type.endsWith('[]') ? type : `${type}[]`;
-}
-
-function typeNamed(type: TypeName | undefined): string | undefined {
-  const names = stringsOf(type?.names);
-  const name = names.at(-1) ?? '';
-  if (!builtInTypes.has(name) || names.length > 2 || (names.length === 2 && names[0] !== 'pg_catalog'))
-    return undefined;
-  return type?.arrayBounds === undefined ? name : `${name}[]`;
-}
-
-/** A type of the users has a dot in its name; of what it is made is not known. */
-function isHarmlessType(type: string | undefined): boolean {
-  return type !== undefined && !/\.|^(json|record|any)/.test(type.replace(/^jsonb/, ''));
-}
-
-/** Comparing two of them cannot fail. */
-function isComparable(type: string | undefined): boolean {
-  return type !== untyped && isHarmlessType(type);
-}
-
-function fieldOf(node: Node | undefined, scope: Scope): Field | undefined {
-  const reference = bodyIf(node, 'ColumnRef');
-  if (reference !== undefined) {
-    const found = resolveColumn(reference.fields ?? [], scope);
-    return found.kind === 'field' ? found.field : undefined;
-  }
-  const { arg, indirection } = bodyIf(node, 'A_Indirection') ?? {};
-  const name = indirection?.length === 1 ? stringOf(indirection[0]) : undefined;
-  return name === undefined ? undefined : rowOf(arg, scope)?.find((field) => field.name === name);
-}
-
-/** The columns, where it is a whole row of something in FROM. */
-function rowOf(node: Node | undefined, scope: Scope): readonly Field[] | undefined {
-  const reference = bodyIf(node, 'ColumnRef');
-  if (reference === undefined) return undefined;
-  const found = resolveColumn(reference.fields ?? [], scope);
-  return found.kind === 'row' && !found.item.open ? found.item.fields : undefined;
-}
 
 /** Whether it is NULL follows from which columns are NULL, and not from what they hold. */
 export function followsNulls(node: Node | undefined, scope: Scope, run: Run): boolean {
   const all = (nodes: readonly (Node | undefined)[] | undefined) =>
     (nodes ?? []).every((one) => followsNulls(one, scope, run));
-  const expression = taggedAs(node, nullableKinds);
+  if (tagged(node) === undefined) return true;
+  const expression = taggedAs(node, nullKinds);
   switch (expression.kind) {
     case 'A_Const':
     case 'ParamRef':
@@ -284,7 +112,6 @@ export function followsNulls(node: Node | undefined, scope: Scope, run: Run): bo
       return subLinkType === 'EXPR_SUBLINK' && run.subqueryFields.get(expression.body)?.followsNulls === true;
     }
     case 'other':
-      return expression.name === 'nothing';
     default:
       return false;
   }
@@ -310,9 +137,21 @@ export function isHarmlessCondition(node: Node | undefined, scope: Scope): boole
   );
 }
 
+const lazyKinds = kindSet(
+  'A_Const',
+  'ParamRef',
+  'ColumnRef',
+  'SQLValueFunction',
+  'CollateClause',
+  'CoalesceExpr',
+  'TypeCast',
+  'FuncCall',
+);
+
 /** Where it is left alone or computed only for some rows, nobody can tell. */
 export function cannotFail(node: Node | undefined, scope: Scope, run: Run): boolean {
-  const expression = taggedAs(node, certainKinds);
+  if (tagged(node) === undefined) return true;
+  const expression = taggedAs(node, lazyKinds);
   switch (expression.kind) {
     case 'A_Const':
     case 'ParamRef':
@@ -338,7 +177,6 @@ export function cannotFail(node: Node | undefined, scope: Scope, run: Run): bool
       return lazilyTotal.has(name) && (expression.body.args ?? []).every((arg) => cannotFail(arg, scope, run));
     }
     case 'other':
-      return expression.name === 'nothing';
     default:
       return false;
   }
@@ -367,8 +205,11 @@ export function isElementType(type: string | undefined): boolean {
   return type !== undefined && !/\[\]$|^any/.test(type);
 }
 
+const storedKinds = kindSet('A_Const', 'ParamRef', 'ColumnRef', 'A_Indirection', 'TypeCast', 'A_Expr', 'FuncCall');
+
 /** No object whose keys somebody computed: a column as it is stored, a row with its names, a part of such a thing. */
 function isStored(node: Node | undefined, scope: Scope, run: Run): boolean {
+  if (tagged(node) === undefined) return true;
   const expression = taggedAs(node, storedKinds);
   switch (expression.kind) {
     case 'A_Const':
@@ -397,7 +238,6 @@ function isStored(node: Node | undefined, scope: Scope, run: Run): boolean {
       return isScalar(typeOfValue(node, scope, run));
     }
     case 'other':
-      return expression.name === 'nothing' || isScalar(typeOfValue(node, scope, run));
     default:
       return isScalar(typeOfValue(node, scope, run));
   }
@@ -484,8 +324,4 @@ export function areComparable(args: readonly Node[], scope: Scope, run: Run): bo
   return (
     args.some((arg) => isComparable(typeOfValue(arg, scope, run))) && args.every((arg) => followsNulls(arg, scope, run))
   );
-}
-
-function nameOf(body: FuncCall): string {
-  return stringsOf(body.funcname).at(-1) ?? '';
 }
