@@ -83,7 +83,7 @@ export function requestCommands(program: Command, context: CommandContext): void
     requests
       .command(verdict)
       .description(
-        verdict === 'approve' ? 'let it run, exactly as shown, once' : 'end it; nothing reaches the database',
+        verdict === 'approve' ? 'let it run, exactly as shown, once' : 'end it; nothing is executed',
       )
       .argument('<id>')
       .option('-m, --comment <text>', 'why (needed for a rejection)', '')
