@@ -82,9 +82,7 @@ export function requestCommands(program: Command, context: CommandContext): void
   for (const verdict of ['approve', 'reject'] as const) {
     requests
       .command(verdict)
-      .description(
-        verdict === 'approve' ? 'let it run, exactly as shown, once' : 'end it; nothing is executed',
-      )
+      .description(verdict === 'approve' ? 'let it run, exactly as shown, once' : 'end it; nothing is executed')
       .argument('<id>')
       .option('-m, --comment <text>', 'why (needed for a rejection)', '')
       .action(async (id: string, options: { comment: string }) => {
