@@ -131,6 +131,13 @@ const transcripts: Readonly<Record<string, readonly Step[]>> = {
     step(bind({ statement: 's' }), frame.execute(''), frame.sync()),
     step(bind({ statement: 's', resultFormats: [1] }), frame.execute(''), frame.sync()),
   ],
+  'extended: an error before the rest of its batch comes': [
+    { send: [...run(fails), frame.flush()], until: ['E', 1] },
+    step(...run(five), frame.query('select 1'), frame.sync()),
+    { send: [parse('', 'select broken from plain'), frame.flush()], until: ['E', 1] },
+    step(bind({}), frame.execute(''), parse('', 'select 4 as not_seen_yet'), frame.sync()),
+    step(...run(five), frame.sync()),
+  ],
   'extended: portals suspended, resumed and closed': [
     query('begin'),
     step(parse('s', five), bind({ portal: 'p', statement: 's' }), frame.execute('p', 2), frame.sync()),

@@ -89,7 +89,7 @@ export class ExtendedRequests {
       return;
     }
     const frame = Buffer.from(buffer.subarray(start, end));
-    this.#side.suspend(this.#decideParse(name, text, granted, onlyPrepares, frame));
+    this.#side.suspendBatch(this.#decideParse(name, text, granted, onlyPrepares, frame));
   }
 
   async #decideParse(
@@ -153,7 +153,7 @@ export class ExtendedRequests {
       const needsRows = admission.sampleRows > 0 && !prepared.reserved;
       const needsGrant = admission.verdict === 'hold' && !grants(prepared.grant, buffer, start, end);
       if (stale || needsRows || needsGrant) {
-        this.#side.suspend(this.#decideBind(prepared, Buffer.from(buffer.subarray(start, end))));
+        this.#side.suspendBatch(this.#decideBind(prepared, Buffer.from(buffer.subarray(start, end))));
         return;
       }
     }
@@ -308,6 +308,8 @@ export class ExtendedRequests {
   sync(buffer: Buffer, start: number, end: number): void {
     const { pipeline } = this.#session;
     this.#session.pipeline.discarding = false;
+    // Of a held statement in this batch, whose Parse was skipped.
+    this.#grant = this.#toPrepare = undefined;
     if (!this.#session.pipeline.batchForwarded && pipeline.idle)
       return this.#side.answer((sink) => encodeReadyForQuery(sink, 'I'));
     this.#session.pipeline.batchForwarded = false;

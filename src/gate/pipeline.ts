@@ -146,7 +146,7 @@ export class Pipeline {
   /** 'I' idle, 'T' in a transaction, 'E' in a failed transaction: as of the last ReadyForQuery. */
   transactionStatus: 'I' | 'T' | 'E' = 'I';
   copyIn: CopyIn | undefined;
-  /** After an error of our own: the client's messages are skipped up to the next Sync, as the server does. */
+  /** After an error in the present batch: the client's messages are skipped up to its Sync, as the server does. */
   discarding = false;
   /** Something of the client's present batch is at the target. */
   batchForwarded = false;

@@ -61,6 +61,15 @@ export class RequestSide {
     this.#inbox.suspend(work);
   }
 
+  /** The same for a message of a batch; the step is left out if the batch has failed meanwhile. */
+  suspendBatch(work: Promise<() => void>): void {
+    this.#inbox.suspend(
+      work.then((step) => () => {
+        if (!this.#session.pipeline.discarding) step();
+      }),
+    );
+  }
+
   putBack(frames: readonly Buffer[]): void {
     this.#inbox.putBack(frames);
   }

@@ -27,8 +27,8 @@ import {
 } from '../wire/postgres/backend.ts';
 import { FrameSplitter, scanDataRowRun } from '../wire/postgres/frames.ts';
 import { backend } from '../wire/postgres/messages.ts';
-import type { ChunkTicket } from './control-plane.ts';
 import { CopyAnswers } from './copy-answers.ts';
+import { withinBudget, withinCaps } from './row-caps.ts';
 import type { RowMasker } from '../masking/rows.ts';
 import { executionOf, unexpected, type Execution, type Operation, type Prepared } from './pipeline.ts';
 import { withFormats, type ResultPlan } from './result-plan.ts';
@@ -48,6 +48,9 @@ const checks: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) =
   [backend.CopyInResponse, decodeCopyResponse],
   [backend.CopyDone, decodeCopyDone],
 ]);
+
+/** Upper-case words and counts. It is passed on as it came, and nothing else may be in it. */
+const commandTag = /^[A-Z_ ]*( \d+)*$/;
 
 export class ResponseSide {
   readonly #session: GateSession;
@@ -135,7 +138,7 @@ export class ResponseSide {
       execution.maskedCells += run.maskedCells;
     }
     execution.bytes += sink.length - before;
-    if (execution.chunk !== undefined) withinCaps(execution, execution.chunk);
+    withinCaps(execution);
     withinBudget(execution);
     if (execution.rowHash !== undefined && sink.length > before) {
       execution.rowHash.update(sink.buffer.subarray(before, sink.length));
@@ -287,6 +290,7 @@ export class ResponseSide {
   #complete(head: Operation | undefined, tag: string, buffer: Buffer, start: number, end: number): void {
     const execution = head?.kind === 'query' || head?.kind === 'execute' ? head.execution : undefined;
     if (execution === undefined) throw unexpected('CommandComplete', head);
+    if (!commandTag.test(tag)) throw unexpected('a CommandComplete that is no command tag', head);
     const { pipeline } = this.#session;
     // Nothing is sent behind a COPY: it is the last that is under way, and this is the end of another if it is not.
     if (pipeline.copyIn?.of === 'execute' && pipeline.length === 1) pipeline.copyIn = undefined;
@@ -342,6 +346,8 @@ export class ResponseSide {
     this.#failed(execution, status, fields['C']);
     if (head === undefined || head.kind === 'query') return;
     pipeline.dropUntilSync((operation) => this.#failed(executionOf(operation), status, fields['C']));
+    // The rest of its batch is still to come, and the server is going to skip it.
+    if (pipeline.length === 0) pipeline.discarding = true;
     if (pipeline.copyIn?.of === 'execute' && pipeline.length === 0) pipeline.copyIn = undefined;
   }
 
@@ -422,29 +428,4 @@ export class ResponseSide {
 
 function resultsOf(prepared: Prepared): ResultPlan | undefined {
   return prepared.chunk === undefined ? prepared.statement?.results : prepared.chunk.results;
-}
-
-/** More rows than were taken from the budget: our reading of the text was wrong, and nothing of this turn goes out. */
-function withinBudget({ rows, rowsAtMost }: Execution): void {
-  if (rowsAtMost === undefined || rows <= rowsAtMost) return;
-  throw new CountersignError(
-    'limit_exceeded',
-    `countersign: the target returns more than the ${rowsAtMost} rows that were taken from the sampling budget`,
-    { hint: 'what is more than a sample is a chunk job: countersign jobs push' },
-  );
-}
-
-/** A chunk that turns out larger than what was approved ends here, before the rows of this turn go out. */
-function withinCaps(execution: Execution, chunk: ChunkTicket): void {
-  const over =
-    (chunk.rowsLeft !== undefined && execution.rows > chunk.rowsLeft) ||
-    (chunk.bytesLeft !== undefined && execution.bytes > chunk.bytesLeft);
-  if (!over) return;
-  throw new CountersignError(
-    'limit_exceeded',
-    `countersign: chunk ${chunk.chunkNo} goes beyond the row or byte cap of the approval`,
-    {
-      hint: 'raise limits.rows or limits.bytes in the job, and have it approved again',
-    },
-  );
 }

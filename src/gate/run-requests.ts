@@ -65,6 +65,10 @@ export class RunRequests {
     }
     this.#host.suspend(
       this.#beginChunk(match).then((ticket) => () => {
+        if (this.#session.pipeline.discarding) {
+          if (!(ticket instanceof CountersignError)) this.#session.chunkFailed(ticket, 'its batch had failed before');
+          return;
+        }
         if (ticket instanceof CountersignError) return this.#host.refuse(ticket, 'extended');
         this.#chunkPreamble(ticket);
         const prepared = this.#runPrepared(name, ticket, undefined);

@@ -13,7 +13,8 @@ function framesOf(bytes: Buffer): Frame[] {
     frames.push({ start: at, end });
     at = end;
   }
-  return frames;
+  // What is too short for a message, after another mutation, is broken as one.
+  return frames.length > 0 ? frames : [{ start: 0, end: bytes.length }];
 }
 
 const cut = (bytes: Buffer, start: number, end: number, between: Buffer): Buffer =>
