@@ -5,7 +5,6 @@
 import type { CountersignError } from '../errors.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { StatementFacts } from '../sql/statement.ts';
-import type { ResultPlan } from './result-plan.ts';
 
 /** Who a session is, as decided at log-in. */
 export interface SessionIdentity {
@@ -48,7 +47,7 @@ export interface SampleReservation {
   readonly limit: number;
 }
 
-/** The right to stream one chunk once. */
+/** The right to stream one chunk once. Plain data: it may come from another process. */
 export interface ChunkTicket {
   readonly runId: string;
   readonly grantId: string;
@@ -59,8 +58,10 @@ export interface ChunkTicket {
   readonly sql: string;
   /** What the session runs first: the transaction and its snapshot. Several statements; their results are swallowed. */
   readonly preamble: string;
-  /** How its rows are masked, whatever the target says of them. */
-  readonly results: ResultPlan;
+  /** The job's query, which is in reach of these definitions and rules; how its rows are masked follows from the three. */
+  readonly source: string;
+  readonly catalogueVersion: string;
+  readonly maskingDigest: string;
   /** What the caps of the approval leave; undefined = no cap. Past it the stream is cut. */
   readonly rowsLeft: number | undefined;
   readonly bytesLeft: number | undefined;

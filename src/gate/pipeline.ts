@@ -11,6 +11,7 @@ import type { ResultColumn } from '../wire/postgres/backend.ts';
 import type { AdmittedStatement, Admission } from './admission.ts';
 import type { ChunkTicket } from './control-plane.ts';
 import { Cursors } from './cursors.ts';
+import type { ResultPlan } from './result-plan.ts';
 import { ByServerName } from './server-names.ts';
 
 /** The right to execute one held statement once. */
@@ -21,6 +22,11 @@ export interface StatementGrant {
   /** The Bind message whose parameters were approved; undefined = none was sent, and the statement has no parameters. */
   readonly bind: Buffer | undefined;
   used: boolean;
+}
+
+export interface RunChunk extends ChunkTicket {
+  /** How its rows are masked, whatever the target says of them. */
+  readonly results: ResultPlan;
 }
 
 /** One forwarded execution, from its intent to its outcome. */
@@ -39,7 +45,7 @@ export interface Execution {
   /** Of a COPY OUT: what the target says of its columns, and the masker that was made of it. */
   probe: CopyProbe | undefined;
   copyOut: CopyMasker | undefined;
-  readonly chunk: ChunkTicket | undefined;
+  readonly chunk: RunChunk | undefined;
   readonly rowHash: Hash | undefined;
   done: boolean;
 }
@@ -69,7 +75,7 @@ export interface Prepared {
   grant: StatementGrant | undefined;
   /** A sampling reservation made at Parse and not yet used by a Bind. */
   reserved: boolean;
-  readonly chunk: ChunkTicket | undefined;
+  readonly chunk: RunChunk | undefined;
   /** Answered by the gateway itself with this command tag (BEGIN, SET … in a run session). */
   readonly localTag: string | undefined;
   /** Its text is in the log: through an execution, or as prepared. */
@@ -122,7 +128,7 @@ export type Operation =
   | { readonly kind: 'close' }
   | { readonly kind: 'sync'; readonly batch: number }
   /** The gateway's own statements; their answers end here. */
-  | { readonly kind: 'internal'; readonly chunk: ChunkTicket }
+  | { readonly kind: 'internal'; readonly chunk: RunChunk }
   | { readonly kind: 'probe'; readonly probe: CopyProbe; readonly step: 'parse' | 'describe' | 'close' | 'sync' }
   /** The gateway's own answer, in its place among the server's. */
   | { readonly kind: 'local'; readonly bytes: Buffer };

@@ -5,11 +5,13 @@
  */
 import { CountersignError } from '../errors.ts';
 import type { ByteSink } from '../lib/byte-sink.ts';
+import { analyse } from '../sql/analyse.ts';
 import { matchChunkrun, type ChunkrunMatch } from '../sql/chunkrun.ts';
 import { encodeCommandComplete, encodeParseComplete, encodeReadyForQuery } from '../wire/postgres/backend.ts';
 import { encodeParse, encodeQuery } from '../wire/postgres/frontend.ts';
 import type { ChunkTicket } from './control-plane.ts';
-import type { Prepared } from './pipeline.ts';
+import type { Prepared, RunChunk } from './pipeline.ts';
+import { ResultPlan } from './result-plan.ts';
 import type { GateSession } from './session.ts';
 
 /** What a run session needs of the request side. */
@@ -80,7 +82,7 @@ export class RunRequests {
     );
   }
 
-  #runPrepared(name: string, ticket: ChunkTicket | undefined, localTag: string | undefined): Prepared {
+  #runPrepared(name: string, ticket: RunChunk | undefined, localTag: string | undefined): Prepared {
     return {
       name,
       text: ticket?.sql ?? '',
@@ -112,19 +114,43 @@ export class RunRequests {
     this.#host.refuse(error, protocol);
   }
 
-  async #beginChunk(match: ChunkrunMatch & { kind: 'chunk' | 'probe' }): Promise<ChunkTicket | CountersignError> {
+  async #beginChunk(match: ChunkrunMatch & { kind: 'chunk' | 'probe' }): Promise<RunChunk | CountersignError> {
     const { controlPlane, identity } = this.#session.options;
     try {
-      return match.kind === 'probe'
-        ? await controlPlane.probeRun(identity, match.job)
-        : await controlPlane.beginChunk(identity, match.job, match.chunkNo, match.columns);
+      const ticket =
+        match.kind === 'probe'
+          ? await controlPlane.probeRun(identity, match.job)
+          : await controlPlane.beginChunk(identity, match.job, match.chunkNo, match.columns);
+      return await this.#withResults(ticket);
     } catch (error) {
       if (error instanceof CountersignError) return error;
       throw error;
     }
   }
 
-  #chunkPreamble(ticket: ChunkTicket): void {
+  /** What the control plane checked against the approval must be what the gate masks by. */
+  async #withResults(ticket: ChunkTicket): Promise<RunChunk> {
+    const { connection } = this.#session.options.admissions;
+    const known = connection.fresh();
+    const snapshot = known?.catalogue.version === ticket.catalogueVersion ? known : await connection.refresh();
+    const { masking } = connection;
+    if (snapshot.catalogue.version !== ticket.catalogueVersion || masking.digest !== ticket.maskingDigest) {
+      await this.#session.options.controlPlane.chunkFailed(ticket, 'the catalogue or the masking rules were changing');
+      throw new CountersignError(
+        'chunk_not_available',
+        `countersign: the catalogue or the masking rules changed while chunk ${ticket.chunkNo} was opened`,
+        { hint: 'read the chunk again' },
+      );
+    }
+    const [facts] = analyse(ticket.source, snapshot.catalogue, { maxBytes: Number.MAX_SAFE_INTEGER });
+    if (facts === undefined) throw new Error('a plan has a source');
+    const { maskIndex } = snapshot;
+    const touchesMasked = facts.relations.some((relation) => maskIndex.touches(relation.oid));
+    // Chunk texts wrap the source in `select * from (…)`: the same outputs, in the same order.
+    return { ...ticket, results: new ResultPlan({ facts, touchesMasked, maskIndex, masking }) };
+  }
+
+  #chunkPreamble(ticket: RunChunk): void {
     this.#session.pipeline.push({ kind: 'internal', chunk: ticket });
     this.#host.forwardEncoded((sink) => encodeQuery(sink, ticket.preamble));
   }

@@ -10,9 +10,9 @@ import { ByteSink } from '../lib/byte-sink.ts';
 import { timestamp, type Clock } from '../lib/clock.ts';
 import { encodeErrorResponse, encodeReadyForQuery } from '../wire/postgres/backend.ts';
 import type { Admission, Admissions } from './admission.ts';
-import type { ChunkTicket, ControlPlane, SessionIdentity } from './control-plane.ts';
+import type { ControlPlane, SessionIdentity } from './control-plane.ts';
 import { Door, type DoorLog, type DoorRecording } from './door.ts';
-import { executionOf, Pipeline, type Execution, type StatementGrant } from './pipeline.ts';
+import { executionOf, Pipeline, type Execution, type RunChunk, type StatementGrant } from './pipeline.ts';
 import { errorFields } from './error-fields.ts';
 import { RequestSide } from './request-side.ts';
 import { ResponseSide } from './response-side.ts';
@@ -182,7 +182,7 @@ export class GateSession {
     for (const { callback } of ready) callback();
   }
 
-  chunkFailed(chunk: ChunkTicket, reason: string): void {
+  chunkFailed(chunk: RunChunk, reason: string): void {
     this.options.controlPlane.chunkFailed(chunk, reason).catch((error: unknown) => this.options.onError(error));
   }
 
@@ -215,7 +215,7 @@ export class GateSession {
   }
 
   /** @param budgeted its rows were taken from the sampling budget */
-  newExecution(statements: Execution['statements'], chunk: ChunkTicket | undefined, budgeted: boolean): Execution {
+  newExecution(statements: Execution['statements'], chunk: RunChunk | undefined, budgeted: boolean): Execution {
     this.#statements++;
     const bounds = statements.map(({ facts }) => facts.rowsAtMost ?? Number.POSITIVE_INFINITY);
     return {

@@ -9,10 +9,8 @@ import type { RequestService } from '../approvals/requests.ts';
 import { approvedInput } from '../approvals/subject.ts';
 import { CountersignError } from '../errors.ts';
 import type { ChunkTicket, ResultCounts, SessionIdentity } from '../gate/control-plane.ts';
-import { ResultPlan } from '../gate/result-plan.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import { newId } from '../lib/clock.ts';
-import { analyse } from '../sql/analyse.ts';
 import type { Store } from '../store/database.ts';
 import { findGrant } from '../store/grants.ts';
 import { jobVersion } from '../store/jobs.ts';
@@ -186,7 +184,7 @@ export class RunService {
         },
       );
     }
-    const results = await this.#results(run.connection, plan, input);
+    const approved = await this.#stillApproved(run.connection, plan, input);
     const begun = await this.#options.ledger.begin(run.id, chunkNo, identity.sessionId);
     return {
       runId: run.id,
@@ -196,7 +194,7 @@ export class RunService {
       attempt: begun.attempt,
       sql: begun.sql,
       preamble: this.#preamble(run.id, begun.statementTimeoutMs),
-      results,
+      ...approved,
       rowsLeft: begun.rowsLeft,
       bytesLeft: begun.bytesLeft,
     };
@@ -212,7 +210,7 @@ export class RunService {
       attempt: 0,
       sql: `select * from (${plan.source}\n) as chunk_source where false`,
       preamble: this.#preamble(run.id, plan.limits.statementTimeoutMs),
-      results: await this.#results(run.connection, plan, input),
+      ...(await this.#stillApproved(run.connection, plan, input)),
       rowsLeft: 0,
       bytesLeft: undefined,
     };
@@ -250,15 +248,16 @@ export class RunService {
   }
 
   /** Definitions and masking rules must still be those that were signed: looked at again for every chunk. */
-  async #results(connectionName: string, plan: JobPlan, approved: GrantInput): Promise<ResultPlan> {
+  async #stillApproved(connectionName: string, plan: JobPlan, approved: GrantInput) {
     const connection = this.#options.connection(connectionName);
     if (connection === undefined)
       throw new CountersignError('connection_unknown', `there is no connection ${connectionName}`);
     const { gate } = connection;
-    const snapshot = await gate.refresh();
+    const { catalogue } = await gate.refresh();
+    const maskingDigest = gate.masking.digest;
     const now: GrantInput = {
       ...approved,
-      maskingDigest: gate.masking.digest,
+      maskingDigest,
       definitions: await this.#options.submission.definitions(connectionName, plan),
       target: await connection.target(),
     };
@@ -269,11 +268,7 @@ export class RunService {
         `countersign: what was approved has changed during the run: ${drifted.join('; ')}`,
       );
     }
-    const [facts] = analyse(plan.source, snapshot.catalogue, { maxBytes: Number.MAX_SAFE_INTEGER });
-    if (facts === undefined) throw new Error('a plan has a source');
-    const touchesMasked = facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid));
-    // Chunk texts wrap the source in `select * from (…)`: the same outputs, in the same order.
-    return new ResultPlan({ facts, touchesMasked, maskIndex: snapshot.maskIndex, masking: gate.masking });
+    return { source: plan.source, catalogueVersion: catalogue.version, maskingDigest };
   }
 
   #preamble(runId: string, statementTimeoutMs: number): string {
