@@ -3,7 +3,7 @@
  * that with a configuration file, signals and a server log.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import type net from 'node:net';
 import path from 'node:path';
 import { pino, type Logger } from 'pino';
 import { buildApi } from './api/server.ts';
@@ -13,26 +13,30 @@ import { RequestService } from './approvals/requests.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
 import { TransparencyLog } from './audit/log.ts';
-import { RecordingStore } from './audit/recording.ts';
 import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
 import { openKeys, type KeyFolder } from './config/keys.ts';
 import { loadConfiguration, readSecret } from './config/load.ts';
-import type { Configuration, ConnectionConfiguration } from './config/schema.ts';
+import type { Configuration } from './config/schema.ts';
 import { asCountersignError, CountersignError } from './errors.ts';
-import { GateConnection } from './gate/connection.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
 import { HoldService } from './gate/holds.ts';
 import { GateReader } from './gate/reader.ts';
-import type { Authenticator } from './gateway/login.ts';
-import { PostgresListener, type ListenerConnection } from './gateway/postgres.ts';
-import { Target, type TargetIdentity } from './gateway/target.ts';
-import type { UpstreamAddress } from './gateway/upstream.ts';
-import { dutiesOf, sessionDuty } from './identity/bindings.ts';
+import { listen } from './gateway/addresses.ts';
+import {
+  DataPlane,
+  LiveRules,
+  openRecordings,
+  readTls,
+  type DataPlaneOptions,
+  type WiredConnection,
+} from './gateway/data-plane.ts';
+import { Seats, seatKeeper } from './gateway/seats.ts';
+import type { TargetIdentity } from './gateway/target.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
 import { TokenVerifier } from './identity/oidc.ts';
-import type { Duty, Principal } from './identity/principal.ts';
+import type { Principal } from './identity/principal.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
@@ -40,14 +44,13 @@ import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
-import { compileMasking } from './masking/policy.ts';
-import { compilePolicies, type PolicySet } from './policy/engine.ts';
 import type { PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
 import { reserveSample } from './store/samples.ts';
-import { finishAbandonedSessions, finishSession, insertSession } from './store/sessions.ts';
+import { finishAbandonedSessions, finishLostSessions, finishSession, insertSession } from './store/sessions.ts';
+import { WorkerPool, type WorkerPoolOptions } from './workers/pool.ts';
 
 export interface AppOptions {
   readonly configuration: Configuration;
@@ -62,6 +65,8 @@ export interface App {
   readonly apiUrl: string;
   readonly verifierKey: string;
   readonly logDirectory: string;
+  /** The ids of the processes that carry sessions; none where this process carries them itself. */
+  readonly workers: () => readonly number[];
   /** Takes masking rules, policies and bindings from a new configuration; addresses and stores stay as they are. */
   reload(configuration: Configuration): void;
   /** Publishes the log up to now. */
@@ -70,16 +75,15 @@ export interface App {
 }
 
 /** One connection with everything that works on it. */
-interface Wired {
-  readonly configuration: ConnectionConfiguration;
-  readonly target: Target;
-  readonly listener: ListenerConnection;
+interface Wired extends WiredConnection {
   readonly job: JobConnection;
   readonly policy: PolicyConnection;
 }
 
 const hourMs = 60 * 60_000;
 const sweepMs = 15_000;
+/** An entry of the log has room for so many session ids. */
+const sessionsPerEntry = 1_000;
 
 export async function startApp(options: AppOptions): Promise<App> {
   const { configuration, version, logger } = options;
@@ -90,7 +94,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   const keys = openKeys(path.join(dataDirectory, 'keys'));
   const hashKey = keys.secret('masking-hash.key');
   const onError = errorHandler(logger);
-  const live = liveRules(configuration);
+  const rules = new LiveRules(configuration, hashKey);
 
   const { store, pool } = openStore(readSecret(configuration.store.url), {
     maxConnections: configuration.store.maxConnections,
@@ -123,16 +127,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       log.durable(log.append(encodeEntry({ ...entry, ...event() } as unknown as LogEvent)));
     note({ type: 'log.opened', ...event(), version });
 
-    const recordings = await RecordingStore.open({
-      directory: path.join(dataDirectory, 'recordings'),
-      key: keys.secret('recording.key'),
-      log,
-      clock,
-      node,
-    });
-    const wired = new Map(
-      configuration.connections.map((one) => [one.name, wire(one, { limits, clock, hashKey, live })]),
-    );
+    const recordings = await openRecordings(configuration, keys, log, clock);
+    closing.push(() => recordings.close());
+    const connections = rules.wire(clock);
+    const wired = new Map([...connections].map(([name, one]) => [name, withPlanning(one)]));
     closing.push(async () => {
       for (const { target } of wired.values()) await target.close();
     });
@@ -148,11 +146,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       return principal;
     };
     const credentials = new CredentialService({ store, record, clock, random: randomBytes });
-    const dutiesOn = (principal: Principal, connection: string): readonly Duty[] => {
-      const one = wired.get(connection);
-      return one === undefined ? [] : dutiesOf(principal, one.configuration.labels, live.bindings());
-    };
-
+    const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
     const policyConnection = (name: string) => wired.get(name)?.policy;
@@ -160,7 +154,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       store,
       record,
       clock,
-      policySet: live.policies,
+      policySet: () => rules.policies,
       workflows: configuration.workflows,
       connections: policyConnection,
     };
@@ -177,7 +171,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       store,
       repository,
       requests,
-      policies: live.policies,
+      policies: () => rules.policies,
       connection: jobConnection,
       policyConnection,
       record,
@@ -261,51 +255,51 @@ export async function startApp(options: AppOptions): Promise<App> {
       chunkFailed: (ticket, reason) => runs.failed(ticket, reason),
     };
 
-    const authenticator: Authenticator = {
-      credential: async (user) => {
-        const found = await credentials.lookup(user);
-        return (
-          found && {
-            verifier: found.verifier,
-            principal: found.principal,
-            connection: found.connection,
-            runId: found.runId,
-          }
-        );
-      },
-      token: verifyToken,
-      mockSecret: keys.secret('mock-salt.key'),
-    };
     const { postgres } = configuration.gateway;
     const hosts = typeof postgres.host === 'string' ? [postgres.host] : postgres.host;
     const host = hosts[0] ?? 'localhost';
-    const listener = await PostgresListener.start({
-      addresses: { hosts, port: postgres.port, socketDirectory: postgres.socket },
-      tls: postgres.tls && {
-        ...readTls(postgres.tls),
-        clientCa: postgres.tls.clientCaFile && readFileSync(postgres.tls.clientCaFile, 'utf8'),
-      },
-      requireTls: postgres.requireTls,
-      limits,
-      node,
+    const carrier = await startCarrier({
+      configuration,
+      keys,
       clock,
-      connections: new Map([...wired].map(([name, one]) => [name, one.listener])),
-      authenticator,
-      dutiesOf: (principal, connection) => dutiesOn(principal, connection.gate.name),
-      sessionDuty,
-      policies: live.policies,
-      sampleRowsPerHour: configuration.sampling.rowsPerHour,
+      rules,
+      connections,
+      authenticator: {
+        credential: async (user) => {
+          const found = await credentials.lookup(user);
+          return (
+            found && {
+              verifier: found.verifier,
+              principal: found.principal,
+              connection: found.connection,
+              runId: found.runId,
+            }
+          );
+        },
+        token: verifyToken,
+      },
       controlPlane,
       log,
-      recordings,
+      onLost: ({ pid, status, sessions }) => {
+        logger.error({ pid, status, sessions: sessions.length }, 'a worker process died');
+        for (let at = 0; at === 0 || at < sessions.length; at += sessionsPerEntry) {
+          note({ type: 'worker.lost', ...event(), pid, status, sessions: sessions.slice(at, at + sessionsPerEntry) });
+        }
+        finishLostSessions(store, sessions, new Date(clock.now())).catch(onError);
+      },
       onError,
-    }).catch((cause: unknown) => {
+    });
+    closing.push(() => carrier.close());
+    const servers = await listen(
+      { hosts, port: postgres.port, socketDirectory: postgres.socket },
+      (socket, isLocal) => carrier.accept(socket, isLocal),
+      onError,
+      configuration.gateway.workers > 1,
+    ).catch((cause: unknown) => {
       throw cannotListen('gateway.postgres', { host: hosts.join(', '), port: postgres.port }, cause);
     });
-    closing.push(
-      () => recordings.close(),
-      () => listener.close(),
-    );
+    // Nobody is accepted any more, then the sessions end, and with them the last connections.
+    closing.push(async () => void servers.close().catch(onError));
 
     const apiServices: ApiServices = {
       version,
@@ -318,7 +312,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       note,
       encode: encodeEntry,
       login: { issuer, clientId, audience },
-      gateway: { host, port: listener.port, ...postgres.advertise, tls: postgres.tls !== undefined },
+      gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
       dutiesOn,
       connectionNames: () => [...wired.keys()],
@@ -339,7 +333,7 @@ export async function startApp(options: AppOptions): Promise<App> {
           'authentication_failed',
           'countersign: the credential of this session was revoked',
         );
-        listener.endSessions((session) => session.credentialUser === user, error);
+        carrier.endSessions(user, error);
       },
       requests,
       submission,
@@ -375,17 +369,16 @@ export async function startApp(options: AppOptions): Promise<App> {
     closing.push(() => Promise.resolve(clearInterval(sweep)));
 
     return {
-      postgresPort: listener.port,
+      postgresPort: servers.port,
       apiUrl,
       verifierKey: logKey.verifierKey,
       logDirectory,
+      workers: () => carrier.workers,
       checkpoint: () => log.checkpoint(),
       reload: (next) => {
-        live.replace(next);
-        for (const one of wired.values()) {
-          one.listener.gate.setMasking(compileMasking(next.masking, one.configuration.labels, { hashKey }));
-        }
-        note({ type: 'policy.changed', ...event(), policies: live.policies().digest });
+        rules.replace(next);
+        carrier.reload(next);
+        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest });
       },
       close: closeAll,
     };
@@ -395,98 +388,64 @@ export async function startApp(options: AppOptions): Promise<App> {
   }
 }
 
-/** What a reload replaces. */
-function liveRules(first: Configuration) {
-  const compile = (configuration: Configuration) => ({
-    bindings: configuration.bindings,
-    policies: compilePolicies({
-      files: configuration.policies.files.map((file) => ({
-        name: path.basename(file),
-        text: readFileSync(file, 'utf8'),
-      })),
-      defaults: configuration.policies.defaults,
-    }),
-  });
-  let current = compile(first);
+/** What its own planning needs of a connection. */
+function withPlanning({ configuration, target, listener }: WiredConnection): Wired {
+  const { name, labels, engine, searchPath } = configuration;
+  const { gate } = listener;
   return {
-    bindings: () => current.bindings,
-    policies: (): PolicySet => current.policies,
-    replace: (configuration: Configuration) => {
-      current = compile(configuration);
-    },
-    masking: first.masking,
-  };
-}
-
-function wire(
-  one: ConnectionConfiguration,
-  shared: {
-    readonly limits: Configuration['gateway']['limits'];
-    readonly clock: Clock;
-    readonly hashKey: Buffer;
-    readonly live: ReturnType<typeof liveRules>;
-  },
-): Wired {
-  const { limits, clock, hashKey, live } = shared;
-  const address: UpstreamAddress = {
-    name: one.name,
-    host: one.host,
-    port: one.port,
-    database: one.database,
-    tls:
-      one.tls.mode === 'disable'
-        ? { mode: 'disable' }
-        : {
-            mode: 'verify-full',
-            ca: one.tls.caFile === undefined ? undefined : readFileSync(one.tls.caFile, 'utf8'),
-            serverName: one.tls.serverName,
-            client:
-              one.tls.certFile === undefined || one.tls.keyFile === undefined
-                ? undefined
-                : readTls({ certFile: one.tls.certFile, keyFile: one.tls.keyFile }),
-            isDirect: one.tls.negotiation === 'direct',
-          },
-  };
-  const login = ({ user, password }: ConnectionConfiguration['credentials']['gateway']) => ({
-    user,
-    password: readSecret(password),
-  });
-  const target = new Target({
-    address,
-    ...login(one.credentials.gateway),
-    searchPath: one.searchPath,
-    connectTimeoutMs: limits.connectTimeoutMs,
-    statementTimeoutMs: 60_000,
-  });
-  const gate = new GateConnection({
-    name: one.name,
-    engine: one.engine,
-    labels: one.labels,
-    masking: compileMasking(live.masking, one.labels, { hashKey }),
-    source: target,
-    clock,
-    catalogueTtlMs: limits.catalogueTtlMs,
-  });
-  const targetFacts = async () => {
-    const { serverVersion: _version, ...identity }: TargetIdentity = await target.identity();
-    return { ...identity, engine: one.engine };
-  };
-  return {
-    configuration: one,
+    configuration,
     target,
-    listener: {
-      gate,
-      address,
-      credentials: { designer: login(one.credentials.designer), executor: login(one.credentials.executor) },
-      searchPath: one.searchPath,
-    },
+    listener,
     job: {
       gate,
       reader: new GateReader({ connection: gate, query: (sql) => target.query(sql) }),
-      searchPath: one.searchPath,
-      target: targetFacts,
+      searchPath,
+      target: async () => {
+        const { serverVersion: _version, ...identity }: TargetIdentity = await target.identity();
+        return { ...identity, engine };
+      },
     },
-    policy: { name: one.name, labels: one.labels, engine: one.engine },
+    policy: { name, labels, engine },
+  };
+}
+
+/** Whoever carries the sessions: this process itself, or its workers. */
+interface Carrier {
+  accept(socket: net.Socket, isLocal: boolean): void;
+  endSessions(credentialUser: string, error: CountersignError): void;
+  reload(configuration: Configuration): void;
+  readonly workers: readonly number[];
+  close(): Promise<void>;
+}
+
+type CarrierParts = Omit<DataPlaneOptions, 'seats' | 'cancelElsewhere' | 'log'> & {
+  readonly log: TransparencyLog;
+  readonly onLost: WorkerPoolOptions['onLost'];
+};
+
+async function startCarrier(parts: CarrierParts): Promise<Carrier> {
+  const { workers, limits } = parts.configuration.gateway;
+  const seats = new Seats(limits);
+  if (workers === 1) {
+    const plane = await DataPlane.start({ ...parts, seats: seatKeeper(seats), cancelElsewhere: () => undefined });
+    return {
+      accept: (socket, isLocal) => plane.listener.accept(socket, isLocal),
+      endSessions: (user, error) =>
+        void plane.listener.endSessions((session) => session.credentialUser === user, error),
+      reload: () => undefined,
+      workers: [],
+      close: () => plane.close(),
+    };
+  }
+  const pool = await WorkerPool.start({ ...parts, workers, seats });
+  return {
+    accept: (socket, isLocal) => pool.accept({ socket, isLocal }),
+    endSessions: (user, error) => pool.endSessions(user, error),
+    reload: (configuration) => pool.reload(configuration),
+    get workers() {
+      return pool.pids;
+    },
+    close: () => pool.close(),
   };
 }
 
@@ -517,10 +476,6 @@ function logKeys(keys: KeyFolder, node: string): { origin: string; privateKeyPem
     return `${JSON.stringify({ origin, ...generateLogKey(origin) })}\n`;
   });
   return JSON.parse(text) as { origin: string; privateKeyPem: string; verifierKey: string };
-}
-
-function readTls(files: { readonly certFile: string; readonly keyFile: string }) {
-  return { cert: readFileSync(files.certFile, 'utf8'), key: readFileSync(files.keyFile, 'utf8') };
 }
 
 function cannotListen(what: string, { host, port }: { host: string; port: number }, cause: unknown): CountersignError {

@@ -73,6 +73,9 @@ const groups: Record<Who, string[]> = {
 const secret = 'test-secret';
 const rolePassword = 'test-role';
 
+/** TEST_WORKERS=2 runs every system test with its sessions in worker processes. */
+const workers = Number(process.env['TEST_WORKERS'] ?? 1);
+
 /**
  * `reader` is an executor whom a policy of the tests lets read and write without an approval, and run what nobody
  * understands (as far as the gateway lets anybody).
@@ -120,7 +123,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
       node: 'test',
       dataDirectory,
       store: { url: postgres.url('control') },
-      gateway: { postgres: { port: 0, tls: files }, limits: { catalogueTtlMs: 500 } },
+      gateway: { postgres: { port: 0, tls: files }, limits: { catalogueTtlMs: 500 }, workers },
       api: { port: 0, requestsPerMinute: 100_000 },
       identity: {
         issuer: provider.issuer,

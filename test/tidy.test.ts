@@ -24,6 +24,7 @@ const order = [
   { place: 'gate', mainFile: 'gate/door.ts' },
   { place: 'jobs', mainFile: 'jobs/definition.ts' },
   { place: 'gateway', mainFile: 'gateway/postgres.ts' },
+  { place: 'workers', mainFile: 'workers/pool.ts' },
   { place: 'api', mainFile: 'api/server.ts' },
   { place: 'app.ts', mainFile: 'app.ts' },
   { place: 'cli', mainFile: 'cli/program.ts' },

@@ -146,7 +146,8 @@ export interface ControlEvent extends Common {
     | 'credential.issued'
     | 'credential.revoked'
     | 'api.refused'
-    | 'policy.changed';
+    | 'policy.changed'
+    | 'worker.lost';
   readonly [member: string]: Json | undefined;
 }
 

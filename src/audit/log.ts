@@ -38,6 +38,13 @@ export interface TransparencyLogOptions {
 
 export type DurableCallback = (error?: CountersignError) => void;
 
+/** Where entries are put by whoever does something; it may stand for a log in another process. */
+export interface EntryLog {
+  append(entry: string | Buffer): number;
+  whenDurable(index: number, callback: DurableCallback): void;
+  durable(index: number): Promise<void>;
+}
+
 interface Segment {
   readonly path: string;
   readonly fd: number;
@@ -50,13 +57,16 @@ interface Waiter {
   readonly callback: DurableCallback;
 }
 
+/** At most so long unless it is set otherwise. */
+export const maxEntryBytes = 60_000;
+
 const slabBytes = 1024 * 1024;
 /** Entries that nobody waits for are written after this at the latest … */
 const lazyWriteMs = 20;
 /** … or when so many bytes of them have gathered. */
 const eagerBatchBytes = 256 * 1024;
 
-export class TransparencyLog {
+export class TransparencyLog implements EntryLog {
   /** Where the published files are: `readerFor(log.directory)` reads them. */
   readonly directory: string;
   readonly #files: LogFiles;
@@ -114,7 +124,7 @@ export class TransparencyLog {
     this.directory = options.directory;
     this.#files = options.files ?? systemFiles;
     this.#journalDirectory = path.join(options.directory, 'journal');
-    this.#maxEntryBytes = Math.min(options.maxEntryBytes ?? 60_000, 65_535);
+    this.#maxEntryBytes = Math.min(options.maxEntryBytes ?? maxEntryBytes, 65_535);
     this.#segmentBytes = options.segmentBytes ?? 4 * 1024 * 1024;
     this.#publisher = opened.publisher;
     this.#verifierKey = opened.verifierKey;

@@ -155,6 +155,8 @@ export const configurationSchema = z.strictObject({
         }),
         {},
       ),
+      /** Processes that carry sessions; 1 = the gateway's own process carries them itself. */
+      workers: z.int().min(1).max(256).default(1),
       limits,
     }),
     {},

@@ -32,6 +32,8 @@ export interface GateConnectionOptions {
   readonly source: CatalogueSource;
   readonly clock: Clock;
   readonly catalogueTtlMs: number;
+  /** Tells whoever else has a picture of this catalogue that it has changed. */
+  readonly onChanged?: (() => void) | undefined;
 }
 
 const shortestWatchMs = 200;
@@ -44,6 +46,7 @@ export class GateConnection {
   readonly #source: CatalogueSource;
   readonly #clock: Clock;
   readonly #ttlMs: number;
+  readonly #onChanged: (() => void) | undefined;
   #snapshot: CatalogueSnapshot | undefined;
   #fingerprint: string | undefined;
   #checkedAtMs = Number.NEGATIVE_INFINITY;
@@ -59,6 +62,7 @@ export class GateConnection {
     this.#source = options.source;
     this.#clock = options.clock;
     this.#ttlMs = options.catalogueTtlMs;
+    this.#onChanged = options.onChanged;
   }
 
   get masking(): ConnectionMasking {
@@ -131,7 +135,13 @@ export class GateConnection {
     return this.#refreshing;
   }
 
-  /** Forgets how old the snapshot is, so that the next statement asks the target: after DDL through this gateway. */
+  /** DDL went through here: the next statement asks the target. */
+  changed(): void {
+    this.expire();
+    this.#onChanged?.();
+  }
+
+  /** Forgets how old the snapshot is. */
   expire(): void {
     this.#checkedAtMs = Number.NEGATIVE_INFINITY;
   }

@@ -297,7 +297,7 @@ export class ResponseSide {
     const frame = execution.chunk === undefined ? undefined : Buffer.from(buffer.subarray(start, end));
     const finish = (from: Buffer, first: number, last: number) => {
       const statement = execution.statements[execution.index];
-      if (statement?.facts.class === 'ddl') this.#session.options.admissions.connection.expire();
+      if (statement?.facts.class === 'ddl') this.#session.options.admissions.connection.changed();
       if (statement?.facts.class === 'session') this.#session.pipeline.forget(statement.facts.text);
       if (statement !== undefined) pipeline.cursors.completed(statement, tag, this.#session.maskingDigest);
       execution.index++;

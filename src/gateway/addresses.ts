@@ -24,15 +24,22 @@ type OnConnection = (socket: net.Socket, isLocal: boolean) => void;
 /** What the kernel holds of a Unix socket's name, without the final zero. */
 const maxSocketPathBytes = 107;
 
-/** Opens every address, or none. @throws CountersignError `configuration_invalid`; the system's own errors */
+/**
+ * Opens every address, or none.
+ * @param isPaused nothing is read from a connection before whoever takes it asks for it
+ * @throws CountersignError `configuration_invalid`; the system's own errors
+ */
 export async function listen(
   { hosts, port, socketDirectory }: Addresses,
   onConnection: OnConnection,
   onError: (error: Error) => void,
+  isPaused = false,
 ): Promise<OpenServers> {
   const servers: net.Server[] = [];
   const open = async (isLocal: boolean, options: net.ListenOptions): Promise<net.Server> => {
-    const server = net.createServer({ noDelay: !isLocal }, (socket) => onConnection(socket, isLocal));
+    const server = net.createServer({ noDelay: !isLocal, pauseOnConnect: isPaused }, (socket) =>
+      onConnection(socket, isLocal),
+    );
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(options, resolve);

@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import type net from 'node:net';
 import { encodeEntry, SessionChain } from '../audit/events.ts';
-import type { TransparencyLog } from '../audit/log.ts';
+import type { EntryLog } from '../audit/log.ts';
 import type { Recording, RecordingStore } from '../audit/recording.ts';
 import type { GatewayLimits } from '../config/schema.ts';
 import { CountersignError } from '../errors.ts';
@@ -28,12 +28,11 @@ import {
   encodeParameterStatus,
   encodeReadyForQuery,
 } from '../wire/postgres/backend.ts';
-import { listen, type Addresses, type OpenServers } from './addresses.ts';
 import { ClientTls, type ListenerTls } from './client-tls.ts';
 import { ClientGone, Handshake } from './handshake.ts';
 import { authenticate, type Authenticator, type LoggedIn } from './login.ts';
 import { agreeOnVersion, cancelKeyBytes, openingPacket, refuseReplication } from './negotiation.ts';
-import { Seats, tooMany } from './seats.ts';
+import { tooMany, type SeatKeeper } from './seats.ts';
 import { startupSettings } from './startup-settings.ts';
 import { Upstream, type UpstreamAddress } from './upstream.ts';
 
@@ -46,7 +45,6 @@ export interface ListenerConnection {
 }
 
 export interface ListenerOptions {
-  readonly addresses: Addresses;
   readonly tls: ListenerTls | undefined;
   /** Of clients from the network; the Unix socket has none. */
   readonly requireTls: boolean;
@@ -61,8 +59,11 @@ export interface ListenerOptions {
   readonly policies: () => PolicySet;
   readonly sampleRowsPerHour: number;
   readonly controlPlane: ControlPlane;
-  readonly log: TransparencyLog;
+  readonly log: EntryLog;
   readonly recordings: RecordingStore;
+  readonly seats: SeatKeeper;
+  /** Passes a cancellation on to whoever may have the session, if this listener has not. */
+  readonly cancelElsewhere: (processId: number, secretKey: Buffer) => void;
   readonly onError: (cause: unknown) => CountersignError;
 }
 
@@ -80,29 +81,15 @@ const highWaterBytes = 1024 * 1024;
 export class PostgresListener {
   readonly #options: ListenerOptions;
   readonly #clientTls: ClientTls | undefined;
-  readonly #seats: Seats;
   readonly #sessions = new Map<string, LiveSession>();
   readonly #sockets = new Set<net.Socket>();
   readonly #handshakes = new Set<net.Socket>();
   readonly #closing = new Set<Promise<void>>();
-  #servers: OpenServers = { port: 0, close: () => Promise.resolve() };
   #stopping = false;
 
-  private constructor(options: ListenerOptions) {
+  constructor(options: ListenerOptions) {
     this.#options = options;
     this.#clientTls = options.tls === undefined ? undefined : new ClientTls(options.tls);
-    this.#seats = new Seats(options.limits);
-  }
-
-  static async start(options: ListenerOptions): Promise<PostgresListener> {
-    const listener = new PostgresListener(options);
-    const onConnection = (socket: net.Socket, isLocal: boolean) => listener.#accept(socket, isLocal);
-    listener.#servers = await listen(options.addresses, onConnection, options.onError);
-    return listener;
-  }
-
-  get port(): number {
-    return this.#servers.port;
   }
 
   get sessionCount(): number {
@@ -123,10 +110,11 @@ export class PostgresListener {
     return ended;
   }
 
-  /** Stops accepting, ends every session with 57P01 and waits until their records are written. */
+  /** Ends every session with 57P01 and waits until their records are written. */
   async close(): Promise<void> {
     this.#stopping = true;
-    const closed = this.#servers.close();
+    const sockets = [...this.#sockets];
+    const closed = Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
     const error = new CountersignError('shutting_down', 'countersign: the gateway is shutting down');
     for (const session of this.#sessions.values()) session.gate.fail(error);
     const timer = setTimeout(() => {
@@ -138,7 +126,8 @@ export class PostgresListener {
     await Promise.allSettled(this.#closing);
   }
 
-  #accept(socket: net.Socket, isLocal: boolean): void {
+  /** @param isLocal it came by the Unix socket */
+  accept(socket: net.Socket, isLocal: boolean): void {
     const { limits, onError } = this.#options;
     this.#sockets.add(socket);
     socket.on('close', () => this.#sockets.delete(socket));
@@ -197,7 +186,9 @@ export class PostgresListener {
     const { limits, authenticator, connections } = this.#options;
     const opening = await openingPacket(handshake, this.#clientTls);
     if (opening.kind === 'cancel') {
-      this.#cancel(opening.processId, opening.secretKey);
+      if (!this.cancel(opening.processId, opening.secretKey)) {
+        this.#options.cancelElsewhere(opening.processId, opening.secretKey);
+      }
       handshake.socket.end();
       return;
     }
@@ -208,7 +199,7 @@ export class PostgresListener {
     this.#checkChannel(handshake);
     const minor = agreeOnVersion(handshake, opening);
     refuseReplication(opening);
-    this.#seats.check();
+    await this.#options.seats.check();
     const who = await authenticate(handshake, user, authenticator);
     const connection = connections.get(database);
     if (connection === undefined || (who.connection !== undefined && who.connection !== database)) {
@@ -252,7 +243,7 @@ export class PostgresListener {
       sampleRowsPerHour: this.#options.sampleRowsPerHour,
     });
     const settings = startupSettings(opening.parameters, admissions, limits.statementTimeoutMs);
-    const leave = this.#seats.take(who.principal.id);
+    const leave = await this.#options.seats.take(who.principal.id);
     try {
       await connection.gate.refresh();
       const upstream = await this.#logIn(connection, identity, settings.upstream);
@@ -317,11 +308,12 @@ export class PostgresListener {
     }
   }
 
-  /** A wrong key is ignored without a word, as PostgreSQL does. */
-  #cancel(processId: number, secretKey: Buffer): void {
+  /** CancelRequest. A wrong key is ignored without a word, as PostgreSQL does. Returns whether it is a session of ours. */
+  cancel(processId: number, secretKey: Buffer): boolean {
     const session = this.#sessions.get(cancelKey(processId, secretKey));
-    if (session === undefined || session.gate.cancelHold()) return;
-    session.upstream.cancel().catch(this.#options.onError);
+    if (session === undefined) return false;
+    if (!session.gate.cancelHold()) session.upstream.cancel().catch(this.#options.onError);
+    return true;
   }
 
   async #start(handshake: Handshake, upstream: Upstream, opening: Opening): Promise<void> {

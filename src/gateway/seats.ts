@@ -1,5 +1,13 @@
 import { CountersignError } from '../errors.ts';
 
+/** Whoever counts sessions; it may be in another process. */
+export interface SeatKeeper {
+  /** @throws (rejects) CountersignError `too_many_sessions` */
+  check(): Promise<void>;
+  /** @returns gives the seat back @throws (rejects) CountersignError `too_many_sessions` */
+  take(principalId: string): Promise<() => void>;
+}
+
 /** How many sessions there may be, in all and of one principal. A seat is taken before a target is reached. */
 export class Seats {
   readonly #limits: { readonly maxSessions: number; readonly maxSessionsPerPrincipal: number };
@@ -42,6 +50,14 @@ export class Seats {
       else this.#taken.set(principalId, left);
     };
   }
+}
+
+/** The seats of this very process. */
+export function seatKeeper(seats: Seats): SeatKeeper {
+  return {
+    check: async () => seats.check(),
+    take: async (principalId) => seats.take(principalId),
+  };
 }
 
 export function tooMany(what: string, limit: string): CountersignError {

@@ -82,6 +82,21 @@ export async function finishSession(
   return row !== undefined;
 }
 
+/** Ends sessions of which nobody will say what they did: the process that had them is gone. */
+export async function finishLostSessions(
+  store: StoreOrTransaction,
+  ids: readonly string[],
+  endedAt: Date,
+): Promise<void> {
+  if (ids.length === 0) return;
+  await store
+    .updateTable('sessions')
+    .set({ ended_at: endedAt })
+    .where('id', 'in', ids)
+    .where('ended_at', 'is', null)
+    .execute();
+}
+
 /** Ends what a node left open when it died; for the start of that node, before it serves anybody. @returns how many */
 export async function finishAbandonedSessions(store: StoreOrTransaction, node: string, endedAt: Date): Promise<number> {
   const result = await store

@@ -1,0 +1,221 @@
+/**
+ * The data plane: connections with their targets, the recordings and a listener without its ports. The gateway's own
+ * process has one, or each of its worker processes does; what it asks of the control plane and of the log it asks
+ * through interfaces.
+ */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { EntryLog } from '../audit/log.ts';
+import { RecordingStore } from '../audit/recording.ts';
+import type { KeyFolder } from '../config/keys.ts';
+import { readSecret } from '../config/load.ts';
+import type { Configuration, ConnectionConfiguration } from '../config/schema.ts';
+import type { CountersignError } from '../errors.ts';
+import { GateConnection } from '../gate/connection.ts';
+import type { ControlPlane } from '../gate/control-plane.ts';
+import { dutiesOf, sessionDuty } from '../identity/bindings.ts';
+import type { Duty, Principal } from '../identity/principal.ts';
+import type { Clock } from '../lib/clock.ts';
+import { compileMasking } from '../masking/policy.ts';
+import { compilePolicies, type PolicySet } from '../policy/engine.ts';
+import type { Authenticator } from './login.ts';
+import { PostgresListener, type ListenerConnection } from './postgres.ts';
+import type { SeatKeeper } from './seats.ts';
+import { Target } from './target.ts';
+import type { UpstreamAddress } from './upstream.ts';
+
+/** One connection with its target. */
+export interface WiredConnection {
+  readonly configuration: ConnectionConfiguration;
+  readonly target: Target;
+  readonly listener: ListenerConnection;
+}
+
+/** What a reload replaces: bindings, policies and masking rules. */
+export class LiveRules {
+  readonly #hashKey: Buffer;
+  readonly #connections = new Map<string, WiredConnection>();
+  #configuration: Configuration;
+  #policies: PolicySet;
+
+  /** @param hashKey of the mask `hash`, 32 bytes */
+  constructor(configuration: Configuration, hashKey: Buffer) {
+    this.#hashKey = hashKey;
+    this.#configuration = configuration;
+    this.#policies = policiesOf(configuration);
+  }
+
+  get policies(): PolicySet {
+    return this.#policies;
+  }
+
+  /** Every connection of the configuration, wired under these rules. */
+  wire(clock: Clock, onChanged?: (connection: string) => void): ReadonlyMap<string, WiredConnection> {
+    for (const one of this.#configuration.connections) {
+      this.#connections.set(
+        one.name,
+        this.#wire(one, clock, () => onChanged?.(one.name)),
+      );
+    }
+    return this.#connections;
+  }
+
+  dutiesOn(principal: Principal, connection: string): readonly Duty[] {
+    const one = this.#connections.get(connection);
+    return one === undefined ? [] : dutiesOf(principal, one.configuration.labels, this.#configuration.bindings);
+  }
+
+  replace(configuration: Configuration): void {
+    // Everything is compiled before anything is replaced: new rules come into force whole, or not at all.
+    const policies = policiesOf(configuration);
+    const maskings = [...this.#connections.values()].map((one) => ({
+      gate: one.listener.gate,
+      masking: this.#masking(configuration, one.configuration),
+    }));
+    this.#policies = policies;
+    this.#configuration = configuration;
+    for (const { gate, masking } of maskings) gate.setMasking(masking);
+  }
+
+  #masking({ masking }: Configuration, { labels }: ConnectionConfiguration) {
+    return compileMasking(masking, labels, { hashKey: this.#hashKey });
+  }
+
+  #wire(one: ConnectionConfiguration, clock: Clock, onChanged: () => void): WiredConnection {
+    const { limits } = this.#configuration.gateway;
+    const login = ({ user, password }: ConnectionConfiguration['credentials']['gateway']) => ({
+      user,
+      password: readSecret(password),
+    });
+    const address = addressOf(one);
+    const target = new Target({
+      address,
+      ...login(one.credentials.gateway),
+      searchPath: one.searchPath,
+      connectTimeoutMs: limits.connectTimeoutMs,
+      statementTimeoutMs: 60_000,
+    });
+    const gate = new GateConnection({
+      name: one.name,
+      engine: one.engine,
+      labels: one.labels,
+      masking: this.#masking(this.#configuration, one),
+      source: target,
+      clock,
+      catalogueTtlMs: limits.catalogueTtlMs,
+      onChanged,
+    });
+    return {
+      configuration: one,
+      target,
+      listener: {
+        gate,
+        address,
+        credentials: { designer: login(one.credentials.designer), executor: login(one.credentials.executor) },
+        searchPath: one.searchPath,
+      },
+    };
+  }
+}
+
+export interface DataPlaneOptions {
+  readonly configuration: Configuration;
+  readonly keys: KeyFolder;
+  readonly clock: Clock;
+  readonly rules: LiveRules;
+  readonly connections: ReadonlyMap<string, WiredConnection>;
+  readonly authenticator: Omit<Authenticator, 'mockSecret'>;
+  readonly controlPlane: ControlPlane;
+  readonly log: EntryLog;
+  readonly seats: SeatKeeper;
+  readonly cancelElsewhere: (processId: number, secretKey: Buffer) => void;
+  readonly onError: (cause: unknown) => CountersignError;
+}
+
+export class DataPlane {
+  readonly listener: PostgresListener;
+  readonly #recordings: RecordingStore;
+
+  private constructor(listener: PostgresListener, recordings: RecordingStore) {
+    this.listener = listener;
+    this.#recordings = recordings;
+  }
+
+  static async start(options: DataPlaneOptions): Promise<DataPlane> {
+    const { configuration, keys, clock, rules, connections, log } = options;
+    const { node, gateway } = configuration;
+    const recordings = await openRecordings(configuration, keys, log, clock);
+    const listener = new PostgresListener({
+      tls: gateway.postgres.tls && {
+        ...readTls(gateway.postgres.tls),
+        clientCa: gateway.postgres.tls.clientCaFile && readFileSync(gateway.postgres.tls.clientCaFile, 'utf8'),
+      },
+      requireTls: gateway.postgres.requireTls,
+      limits: gateway.limits,
+      node,
+      clock,
+      connections: new Map([...connections].map(([name, one]) => [name, one.listener])),
+      authenticator: { ...options.authenticator, mockSecret: keys.secret('mock-salt.key') },
+      dutiesOf: (principal, connection) => rules.dutiesOn(principal, connection.gate.name),
+      sessionDuty,
+      policies: () => rules.policies,
+      sampleRowsPerHour: configuration.sampling.rowsPerHour,
+      controlPlane: options.controlPlane,
+      log,
+      recordings,
+      seats: options.seats,
+      cancelElsewhere: options.cancelElsewhere,
+      onError: options.onError,
+    });
+    return new DataPlane(listener, recordings);
+  }
+
+  /** Ends every session and waits until what they did is written. */
+  async close(): Promise<void> {
+    await this.listener.close();
+    await this.#recordings.close();
+  }
+}
+
+export function openRecordings(
+  { dataDirectory, node }: Configuration,
+  keys: KeyFolder,
+  log: EntryLog,
+  clock: Clock,
+): Promise<RecordingStore> {
+  const directory = path.join(dataDirectory, 'recordings');
+  return RecordingStore.open({ directory, key: keys.secret('recording.key'), log, clock, node });
+}
+
+export function readTls(files: { readonly certFile: string; readonly keyFile: string }) {
+  return { cert: readFileSync(files.certFile, 'utf8'), key: readFileSync(files.keyFile, 'utf8') };
+}
+
+function policiesOf({ policies }: Configuration): PolicySet {
+  return compilePolicies({
+    files: policies.files.map((file) => ({ name: path.basename(file), text: readFileSync(file, 'utf8') })),
+    defaults: policies.defaults,
+  });
+}
+
+function addressOf(one: ConnectionConfiguration): UpstreamAddress {
+  return {
+    name: one.name,
+    host: one.host,
+    port: one.port,
+    database: one.database,
+    tls:
+      one.tls.mode === 'disable'
+        ? { mode: 'disable' }
+        : {
+            mode: 'verify-full',
+            ca: one.tls.caFile === undefined ? undefined : readFileSync(one.tls.caFile, 'utf8'),
+            serverName: one.tls.serverName,
+            client:
+              one.tls.certFile === undefined || one.tls.keyFile === undefined
+                ? undefined
+                : readTls({ certFile: one.tls.certFile, keyFile: one.tls.keyFile }),
+            isDirect: one.tls.negotiation === 'direct',
+          },
+  };
+}
