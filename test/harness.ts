@@ -234,6 +234,8 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
       connect,
       target: async <T extends object>(sql: string) => (await admin.query<T>(sql)).rows,
       entries: async () => {
+        // What nobody waits for comes from a worker process a moment later.
+        if (app.workers().length > 0) await new Promise((resolve) => setTimeout(resolve, 100));
         const checkpoint = await app.checkpoint();
         const size = Number(checkpoint.split('\n')[1]);
         const entries: Record<string, unknown>[] = [];

@@ -151,7 +151,8 @@ export class DataPlane {
         clientCa: gateway.postgres.tls.clientCaFile && readFileSync(gateway.postgres.tls.clientCaFile, 'utf8'),
       },
       requireTls: gateway.postgres.requireTls,
-      limits: gateway.limits,
+      // Each process has its share: clients are spread evenly while they log in.
+      limits: { ...gateway.limits, maxHandshakes: Math.ceil(gateway.limits.maxHandshakes / gateway.workers) },
       node,
       clock,
       connections: new Map([...connections].map(([name, one]) => [name, one.listener])),

@@ -44,6 +44,7 @@ export class RemoteLog implements EntryLog {
       for (const byte of bytes) this.#answered(byte);
     });
     pipe.on('error', (error) => this.#fail(error));
+    pipe.on('end', () => this.#fail(undefined));
     pipe.on('close', () => this.#fail(undefined));
   }
 
