@@ -194,7 +194,7 @@ describe('a worker that dies', () => {
     const states = await Promise.all(clients.map(alive));
     assert.equal(states.filter((state) => state).length, 4, 'half of the sessions were in the other one');
     const [lost] = await types('worker.lost');
-    assert.equal((lost?.['sessions'] as unknown[]).length, 4);
+    assert.equal(((lost?.['sessions'] ?? []) as unknown[]).length, 4);
     assert.equal(lost?.['status'], 'SIGKILL');
     // Its seats are free again, and sessions of the store are over.
     const more = await readers(8);
@@ -208,7 +208,7 @@ describe('a worker that dies', () => {
       'GET',
       '/sessions',
     );
-    const ids = new Set(lost?.['sessions'] as string[]);
+    const ids = new Set((lost?.['sessions'] ?? []) as string[]);
     const ended = body.sessions.filter(({ id }) => ids.has(id));
     assert.equal(ended.length, 4);
     assert.ok(ended.every(({ endedAt }) => endedAt !== null));
