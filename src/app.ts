@@ -160,6 +160,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     };
     const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
     closing.push(() => requests.close());
+    await requests.withdrawOrphans();
     const grants = new GrantService(services);
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
@@ -285,7 +286,9 @@ export async function startApp(options: AppOptions): Promise<App> {
         for (let at = 0; at === 0 || at < sessions.length; at += sessionsPerEntry) {
           note({ type: 'worker.lost', ...event(), pid, status, sessions: sessions.slice(at, at + sessionsPerEntry) });
         }
-        finishLostSessions(store, sessions, new Date(clock.now())).catch(onError);
+        finishLostSessions(store, sessions, new Date(clock.now()))
+          .then(() => requests.withdrawOrphans())
+          .catch(onError);
       },
       onError,
     });
@@ -363,6 +366,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 
     const sweep = setInterval(() => {
       requests.expireDue().catch(onError);
+      requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
     }, sweepMs);

@@ -25,6 +25,7 @@ import {
   closeRequest,
   decisionsOf,
   duePendingRequests,
+  orphanedRequests,
   findRequest,
   insertDecision,
   insertRequest,
@@ -84,7 +85,7 @@ type ClosedState = Exclude<RequestState, 'pending'>;
 type StoreTransaction = Transaction<Database>;
 
 const maxCommentLength = 4_000;
-const maxExpiredAtOnce = 500;
+const maxClosedAtOnce = 500;
 
 export class RequestService {
   readonly #options: RequestServiceOptions;
@@ -234,10 +235,20 @@ export class RequestService {
   async expireDue(): Promise<string[]> {
     const { store, clock } = this.#options;
     const closed: string[] = [];
-    for (const id of await duePendingRequests(store, new Date(clock.now()), maxExpiredAtOnce)) {
+    for (const id of await duePendingRequests(store, new Date(clock.now()), maxClosedAtOnce)) {
       if (await this.#expire(id)) closed.push(id);
     }
     return closed;
+  }
+
+  /**
+   * Takes back what a session waited for that is over: its process died, so nobody waits for the answer. Call it when
+   * that is known, and now and then. Returns the ids.
+   */
+  async withdrawOrphans(): Promise<string[]> {
+    const ids = await orphanedRequests(this.#options.store, maxClosedAtOnce);
+    for (const id of ids) await this.#withdrawAbandoned(id);
+    return ids;
   }
 
   /**

@@ -133,6 +133,20 @@ export async function duePendingRequests(store: StoreOrTransaction, now: Date, l
   return rows.map((row) => row.id);
 }
 
+/** Ids of pending requests that a session waited for which is over, oldest first. */
+export async function orphanedRequests(store: StoreOrTransaction, limit: number): Promise<string[]> {
+  const rows = await store
+    .selectFrom('requests')
+    .innerJoin('sessions', 'sessions.id', 'requests.session_id')
+    .select('requests.id')
+    .where('requests.state', '=', 'pending')
+    .where('sessions.ended_at', 'is not', null)
+    .orderBy('requests.created_at')
+    .limit(limit)
+    .execute();
+  return rows.map((row) => row.id);
+}
+
 /** Pending requests of this kind, all connections, whose time is not up. */
 export async function countPending(
   store: StoreOrTransaction,
