@@ -145,7 +145,13 @@ async function receive(message: ToWorker, socket: net.Socket | undefined): Promi
       );
       return;
     case 'reload':
-      running?.rules.replace(message.configuration);
+      try {
+        running?.rules.replace(message.configuration);
+      } catch (error) {
+        // Under old rules nothing may run on: another worker begins with the new ones.
+        onError(error);
+        setImmediate(() => process.exit(1));
+      }
       return;
     case 'expire':
       running?.connections.get(message.connection)?.listener.gate.expire();
