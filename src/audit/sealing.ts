@@ -37,8 +37,8 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** A small heap has its garbage collected often, and with it what libraries allocated for each segment. */
-const threadMemory = { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 2 };
+/** A small heap has its garbage collected often, and with it what libraries allocated for each segment; a smaller one too often. */
+const threadMemory = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 2 };
 
 export class Sealer {
   /** The thread is there before the first recording needs it. */
