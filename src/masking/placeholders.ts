@@ -20,7 +20,7 @@ interface Placeholder {
 const asText: Placeholder = { text: placeholder, binary: placeholderBytes };
 const jsonText = `"${placeholder}"`;
 const versionedJson: Placeholder = { text: jsonText, binary: Buffer.from(`${jsonVersion}${jsonText}`) };
-/** A count of zero: of bits, lexemes, operators, ranges. */
+/** A count of zero: of bits, lexemes, ranges. */
 const empty = (text: string): Placeholder => ({ text, binary: Buffer.alloc(4) });
 const emptyRange: Placeholder = { text: 'empty', binary: Buffer.from([0x01]) };
 /** Family 2 (IPv4), number of bits, is it a cidr, four bytes. */
@@ -52,7 +52,6 @@ const placeholders: ReadonlyMap<number, Placeholder> = new Map([
   [typeOid.macaddr8, { text: '00:00:00:00:00:00:00:00', binary: Buffer.alloc(8) }],
   [typeOid.varbit, empty('')],
   [typeOid.tsvector, empty('')],
-  [typeOid.tsquery, empty('')],
   [typeOid.int4range, emptyRange],
   [typeOid.int8range, emptyRange],
   [typeOid.numrange, emptyRange],
@@ -115,6 +114,8 @@ const withheld: ReadonlySet<number> = new Set([
   typeOid.regcollation,
   typeOid.aclitem,
   typeOid.gtsvector,
+  // The binary input takes no empty one.
+  typeOid.tsquery,
   // How many columns a record has is not known here.
   typeOid.record,
   typeOid.void,

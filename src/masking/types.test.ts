@@ -315,7 +315,7 @@ void describe('placeholders', () => {
     [typeOid.macaddr8, '00:00:00:00:00:00:00:00', '0000000000000000'],
     [typeOid.varbit, '', '00000000'],
     [typeOid.tsvector, '', '00000000'],
-    [typeOid.tsquery, '', '00000000'],
+    [typeOid.tsquery, null, null],
     [typeOid.jsonpath, '"[masked]"', '01225b6d61736b65645d22'],
     [typeOid.int4range, 'empty', '01'],
     [typeOid.datemultirange, '{}', '00000000'],
