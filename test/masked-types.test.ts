@@ -8,6 +8,7 @@ import pg from 'pg';
 import { elementTypeOf } from '../src/masking/type-oids.ts';
 import { isDecided } from '../src/masking/placeholders.ts';
 import { errorsOf, frame, RawSession } from './bypass/wire.ts';
+import { binaryCells } from './cells.ts';
 import { copyIn, copyOut } from './copy.ts';
 import { startHarness, type Harness } from './harness.ts';
 
@@ -245,19 +246,7 @@ async function inBinary(session: RawSession, sql: string): Promise<(Buffer | nul
     frame.sync(),
   );
   assert.deepEqual(errorsOf(answers), []);
-  return answers
-    .filter(({ type }) => type === 'D')
-    .map(({ body }) => {
-      const bytes = Buffer.from(body, 'latin1');
-      const cells: (Buffer | null)[] = [];
-      let at = 2;
-      for (let count = bytes.readInt16BE(0); count > 0; count--) {
-        const size = bytes.readInt32BE(at);
-        cells.push(size < 0 ? null : bytes.subarray(at + 4, at + 4 + size));
-        at += 4 + Math.max(size, 0);
-      }
-      return cells;
-    });
+  return binaryCells(answers);
 }
 
 /** What the target reads in the cells that were delivered. Bytes go there as binary parameters. */
