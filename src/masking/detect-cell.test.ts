@@ -177,6 +177,28 @@ void describe('binary forms', () => {
   });
 });
 
+void it('a finding in XML that reaches over its marks takes the whole value', () => {
+  const { detectors: keys } = compileMasking(
+    [
+      {
+        name: 't',
+        appliesTo: {},
+        columns: [],
+        detectors: [
+          { detect: 'cloud-key', mask: 'redact' },
+          { detect: 'email', mask: 'redact' },
+        ],
+      },
+    ],
+    {},
+    { hashKey: Buffer.alloc(32) },
+  );
+  const xml: ColumnAction = { kind: 'detect', detectors: keys, typeOid: typeOid.xml, format: 0 };
+  assert.equal(maskCell(xml, Buffer.from('<k>-----BEGIN PRIVATE KEY-----abc</k>')), null);
+  const whole = '<k a="ann@example.com">-----BEGIN PRIVATE KEY-----abc-----END PRIVATE KEY-----</k>';
+  assert.equal(maskCell(xml, Buffer.from(whole))?.toString(), '<k a="[masked:email]">[masked:cloud-key]</k>');
+});
+
 void it('never throws, and what holds nothing keeps its very bytes', () => {
   fc.assert(
     fc.property(
