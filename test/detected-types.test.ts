@@ -59,6 +59,7 @@ const kinds: readonly Kind[] = [
     text: `(1,"${'[masked:card]'.padEnd(0x0134 - 3)}")`,
     binary: null,
   },
+  { type: 'xml_pair', raw: '(1,<n>&#52;111111111111111</n>)', text: null },
   { type: 'blob_pair', raw: `(1,"\\\\x${Buffer.from(`say ${card}`).toString('hex')}")`, text: null },
   { type: 'address_pair', raw: '(1,10.81.93.5)', text: null },
   { type: 'address_note[]', raw: '{10.81.93.5}', text: null },
@@ -90,6 +91,7 @@ before(async () => {
       create domain address_note as inet;
       create type pair as (a bigint, b text);
       create type blob_pair as (a integer, b bytea);
+      create type xml_pair as (a integer, b xml);
       create type address_pair as (a integer, b inet);
       create type textrange as range (subtype = text, multirange_type_name = textmultirange);
       create table loose (${kinds.map(({ type }, index) => `c${index} ${type}`).join(', ')});

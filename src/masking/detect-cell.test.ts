@@ -84,6 +84,7 @@ void describe('text forms', () => {
     // Without quotes it may be a number.
     [typeOid.record, `(1,${card},x)`, null],
     [typeOid.record, `(1,"card ${card}",x)`, '(1,"card [masked:card]",x)'],
+    [typeOid.record, '(1,<a>ann&#64;example.com</a>)', null],
     [typeOid.record, '(1,ann@example.com,x)', '(1,[masked:email],x)'],
     [typeOid.record, `(1,"{""n"":""\\\\u0034111111111111111""}")`, null],
     [typeOid.record, '(1,"no ""secret"" here")', '(1,"no ""secret"" here")'],
@@ -141,6 +142,9 @@ void describe('binary forms', () => {
       ]);
       for (const type of [typeOid.record, 99_999]) assert.equal(maskCell(action(type, 1), record), null, `${size}`);
     }
+    const xml = '<a>ann&#x40;example.com</a>';
+    const withXml = Buffer.concat([int32(1), int32(142), int32(xml.length), Buffer.from(xml)]);
+    assert.equal(maskCell(action(typeOid.record, 1), withXml), null);
     const clean = Buffer.concat([int32(1), int32(25), int32(5), Buffer.from('order')]);
     assert.deepEqual(maskCell(action(typeOid.record, 1), clean), clean);
   });

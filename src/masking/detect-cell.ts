@@ -1,6 +1,6 @@
 /** Content detection on one cell, by the column's type and wire format: all that may hold text is looked into. */
 import { rewriteArray } from './arrays.ts';
-import { opaqueBytes, quotedText } from './detect-opaque.ts';
+import { opaqueBytes, quotedText, withoutReferences } from './detect-opaque.ts';
 import type { CompiledDetectors } from './detectors.ts';
 import { byteaValue } from './digests.ts';
 import { elementTypeOf, typeOid } from './type-oids.ts';
@@ -149,18 +149,9 @@ function markup(detectors: CompiledDetectors): CellDetector {
       if (reachesMarks) return null;
     }
     const shown = replaced ?? src.subarray(start, end);
-    if (!shown.includes('&#')) return replaced;
-    const plain = Buffer.from(withoutReferences(shown.toString('latin1')), 'latin1');
-    return detectors.detectText(plain) === undefined ? replaced : null;
+    const plain = withoutReferences(shown);
+    return plain === undefined || detectors.detectText(plain) === undefined ? replaced : null;
   };
-}
-
-/** With the references to printable ASCII characters resolved. */
-function withoutReferences(text: string): string {
-  return text.replaceAll(/&#(?:0{0,8}(\d{2,3})|x0{0,8}([0-9A-Fa-f]{2}));/g, (all, decimal?: string, hex?: string) => {
-    const code = decimal === undefined ? Number.parseInt(hex ?? '', 16) : Number(decimal);
-    return code >= 0x20 && code < 0x7f ? String.fromCodePoint(code) : all;
-  });
 }
 
 /** In bytes that are no text, something shorter looks like an e-mail or IP address by chance in every large image. */

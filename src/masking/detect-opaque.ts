@@ -50,6 +50,7 @@ function isReplaceable(found: string, quoted: boolean): boolean {
 
 /** Takes one level of escapes away after the other; what stays the same has none left. */
 function isFoundBehindQuotes(detectors: CompiledDetectors, text: Buffer): boolean {
+  if (isFoundInReferences(detectors, text)) return true;
   if (!text.includes(backslash) && !text.includes('""')) return false;
   let plain = text.toString('latin1');
   for (;;) {
@@ -70,11 +71,29 @@ function isFoundInHex(detectors: CompiledDetectors, text: string): boolean {
   return false;
 }
 
+function isFoundInReferences(detectors: CompiledDetectors, text: Buffer): boolean {
+  const plain = withoutReferences(text);
+  return plain !== undefined && detectors.detectText(plain) !== undefined;
+}
+
+/** XML with its references to printable ASCII characters resolved, `&#52;` and `&#x34;`; undefined = there is none. */
+export function withoutReferences(xml: Buffer): Buffer | undefined {
+  if (!xml.includes('&#')) return undefined;
+  const plain = xml
+    .toString('latin1')
+    .replaceAll(/&#(?:0{0,8}(\d{2,3})|x0{0,8}([0-9A-Fa-f]{2}));/g, (all, decimal?: string, hex?: string) => {
+      const code = decimal === undefined ? Number.parseInt(hex ?? '', 16) : Number(decimal);
+      return code >= 0x20 && code < 0x7f ? String.fromCodePoint(code) : all;
+    });
+  return Buffer.from(plain, 'latin1');
+}
+
 /** Bytes of a form that we do not know: NULL if there is anything in them. */
 export function opaqueBytes(detectors: CompiledDetectors): CellDetector {
   const findsAddresses = detectors.names.includes('ip');
   return (src, start, end) => {
     if (findsAddresses && holdsBinaryAddress(src, start, end)) return null;
+    if (isFoundInReferences(detectors, src.subarray(start, end))) return null;
     if (!detectors.suspects(src, start, end)) return undefined;
     if (detectors.replaceText(src, start, end) !== undefined) return null;
     const apart = withoutLengths(src, start, end);
