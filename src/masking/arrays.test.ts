@@ -48,6 +48,7 @@ void describe('elements of arrays', () => {
     ['last4', typeOid.textArray, '{secretsecret}}', null],
     ['last4', typeOid.textArray, '{secretsecret,}', null],
     ['last4', typeOid.textArray, '{secret"secret"}', null],
+    ['last4', typeOid.textArray, '{"secret"secret}', null],
     ['last4', typeOid.textArray, '{{{{{{{secretsecret}}}}}}}', null],
   ] as const) {
     void it(`${JSON.stringify(mask)} of ${value} (${type}) is ${expected}`, () => {
@@ -70,6 +71,7 @@ void describe('elements of arrays', () => {
       cell.subarray(0, -1),
       Buffer.concat([cell, Buffer.alloc(1)]),
       cell.subarray(0, 16),
+      Buffer.concat([binaryArray(typeOid.text, null).subarray(0, -1), Buffer.from([0xfe])]),
       Buffer.from('4111111111111111'),
     ]) {
       assert.equal(maskCell(last4, broken), null);

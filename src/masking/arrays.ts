@@ -51,7 +51,7 @@ function rewriteText(src: Buffer, start: number, end: number, rewrite: RewriteEl
       at++;
     } else {
       const stop = byte === quote ? quotedEnd(src, at, end) : plainEnd(src, at, end);
-      if (!open || stop < 0 || depth === 0) return null;
+      if (!open || stop < 0) return null;
       const changed = rewriteTextElement(src, at, stop, rewrite);
       if (changed !== undefined) {
         pieces.push(src.subarray(copied, at), changed);
