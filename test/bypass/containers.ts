@@ -41,6 +41,7 @@ for (const what of [
       const answers = await session.run(1, ...batch, frame.sync());
       assert.deepEqual(errorsOf(answers), []);
       assert.equal(rowsOf(answers), 3);
+      session.send(frame.raw('X'));
     });
   }
 }
