@@ -51,7 +51,7 @@ describe('what is masked', () => {
     );
     assert.equal(
       await copied('copy (select id, token, pin, born, tags from vault where id = 1) to stdout'),
-      '1\t[masked]\t\\N\t1961-01-01\t\\N\n',
+      '1\t[masked]\t\\N\t1961-01-01\t{}\n',
     );
   });
 

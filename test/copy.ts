@@ -7,7 +7,7 @@ interface RawConnection {
 }
 
 /** COPY … FROM STDIN with node-postgres's own connection, as its copy helpers do it. */
-export async function copyIn(client: pg.Client, text: string, data: string): Promise<void> {
+export async function copyIn(client: pg.Client, text: string, data: string | Buffer): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const submittable = {
       submit(connection: RawConnection) {

@@ -7,7 +7,7 @@ import { CountersignError } from '../errors.ts';
 import { findCards, findIbans, findPhones, findSsns, type OnFinding } from './detect-digits.ts';
 import { findCloudKeys, findEmails, findIps, findJwts } from './detect-tokens.ts';
 import { replaceInJson } from './detect-json.ts';
-import type { HashValue } from './policy.ts';
+import { textDigest, type HashValue } from './digests.ts';
 import { candidate, candidatesIn, escapedBit } from './prefilter.ts';
 
 export type BuiltInDetector = keyof typeof candidate;
@@ -226,7 +226,7 @@ function tokenFor(found: Found, src: Buffer, hash: HashValue): string {
   const { name, mask } = found.detector;
   if (mask === 'redact') return `[masked:${name}]`;
   const value = normalised(name, src.subarray(found.start, found.end));
-  if (mask === 'hash') return `[masked:${name}:${hash(value)}]`;
+  if (mask === 'hash') return `[masked:${name}:${textDigest(hash, value)}]`;
   const tail = value.subarray(-4).toString('latin1');
   return value.length >= 8 && /^[A-Za-z0-9.]{4}$/.test(tail) ? `[masked:${name}:${tail}]` : `[masked:${name}]`;
 }
@@ -256,7 +256,7 @@ export function splice(src: Buffer, start: number, end: number, findings: readon
 const largestDocument = 1024 * 1024;
 
 /** Is this text an object or array in JSON? Then it must still be one afterwards. */
-function isJsonDocument(bytes: Buffer): boolean {
+export function isJsonDocument(bytes: Buffer): boolean {
   if (bytes.length > largestDocument) return false;
   let at = 0;
   while (bytes[at] === 0x20 || bytes[at] === 0x0a || bytes[at] === 0x0d || bytes[at] === 0x09) at++;

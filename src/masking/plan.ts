@@ -8,9 +8,10 @@ import type { ColumnRef, Lineage, OutputColumn } from '../sql/statement.ts';
 import type { ResultColumn } from '../wire/postgres/backend.ts';
 import { compileCellDetector, holdsAddresses } from './detect-cell.ts';
 import type { CompiledDetectors } from './detectors.ts';
+import type { HashValue } from './digests.ts';
 import type { MaskIndex } from './mask-index.ts';
 import { firstUserOid } from './type-oids.ts';
-import { strongerRule, type ColumnRule, type ConnectionMasking, type HashValue, type MaskSpec } from './policy.ts';
+import { strongerRule, type ColumnRule, type ConnectionMasking, type MaskSpec } from './policy.ts';
 
 interface CellForm {
   readonly typeOid: number;

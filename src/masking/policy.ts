@@ -9,6 +9,7 @@
 import { createHmac } from 'node:crypto';
 import { CountersignError } from '../errors.ts';
 import { digestOf, type Json } from '../lib/canonical-json.ts';
+import type { HashValue } from './digests.ts';
 import { compileDetectors, type CompiledDetectors, type DetectorRule } from './detectors.ts';
 import { compileGlob, foldCase } from './glob.ts';
 
@@ -38,9 +39,6 @@ export interface ColumnRule {
   readonly mask: MaskSpec;
 }
 
-/** Keyed digest of a value: `h:` and 16 hex digits. Equal values have equal digests under one key. */
-export type HashValue = (value: Uint8Array) => string;
-
 /** The rules of one connection, ready for use. */
 export interface ConnectionMasking {
   /** SHA-256 (hex) over the canonical JSON of the templates that apply and the identifier of the hash key. */
@@ -68,8 +66,7 @@ export function compileMasking(
       compilePattern(`${template.name}/columns[${index}]`, column.match, column.mask),
     ),
   );
-  const hash: HashValue = (value) =>
-    `h:${createHmac('sha256', options.hashKey).update(value).digest('hex').slice(0, 16)}`;
+  const hash: HashValue = (value) => createHmac('sha256', options.hashKey).update(value).digest();
   return {
     digest: digestOf({
       templates: applying as unknown as Json,

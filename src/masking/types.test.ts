@@ -4,8 +4,11 @@ import fc from 'fast-check';
 import { civilFromDays, daysFromCivil } from './dates.ts';
 import { compileMasking, type MaskSpec } from './policy.ts';
 import type { ColumnAction } from './plan.ts';
+import { textDigest } from './digests.ts';
+import { isDecided } from './placeholders.ts';
 import { maskCell } from './rows.ts';
 import { typeOid } from './type-oids.ts';
+import { compileMask } from './types.ts';
 
 const { hash } = compileMasking([], {}, { hashKey: Buffer.from('a key of thirty-two bytes, say..') });
 
@@ -63,7 +66,7 @@ void describe('text', () => {
     assert.match(asText('hash', 'ann') ?? '', /^h:[0-9a-f]{16}$/);
     assert.equal(asText('hash', 'ann'), asText('hash', 'ann   ', typeOid.bpchar));
     assert.notEqual(asText('hash', 'ann'), asText('hash', 'ann   '));
-    assert.notEqual(asText('hash', 'ann'), other.hash(Buffer.from('ann')));
+    assert.notEqual(asText('hash', 'ann'), textDigest(other.hash, Buffer.from('ann')));
   });
 
   void it('no mask lets the hidden middle of a value through', () => {
@@ -271,33 +274,134 @@ void describe('numbers', () => {
     );
   });
 
+  for (const [to, hex, expected] of [
+    // 1234.56: digits 1234 5600, weight 0, two decimals
+    [100, '000200000000000204d215e0', '000100000000000204b0'],
+    // 12345678.9 to 12346000.0
+    [1000, '000300010000000104d2162e2328', '000200010000000104d21770'],
+    [1000, '000300014000000104d2162e2328', '000200014000000104d21770'],
+    // 0.00001234 to 0.00001000
+    [0.00001, '0001fffe0000000804d2', '0001fffe0000000803e8'],
+    // 49 to 0
+    [100, '00010000000000000031', '0000000000000000'],
+  ] as const) {
+    void it(`round of a binary numeric ${hex} to ${to}`, () => {
+      assert.equal(maskCell(action(round(to), typeOid.numeric, 1), Buffer.from(hex, 'hex'))?.toString('hex'), expected);
+    });
+  }
+
   void it('everything else of a number is NULL', () => {
     for (const mask of ['redact', 'last4', 'hash', 'email-domain', 'year', partial, month] as const) {
       for (const type of [typeOid.int4, typeOid.float8, typeOid.numeric])
         assert.equal(asText(mask, '123456789012', type), null);
     }
     assert.equal(maskCell(action(round(5), typeOid.numeric, 1), Buffer.alloc(10)), null);
+    for (const hex of ['0000', '0001000000000002', '00000000c0000000', '000100000000000027ff', '7fff000000000000'])
+      assert.equal(maskCell(action(round(5), typeOid.numeric, 1), Buffer.from(hex, 'hex')), null);
     assert.equal(maskCell(action(round(5), typeOid.int4, 1), Buffer.alloc(3)), null);
     assert.equal(maskCell(action(round(5), typeOid.float4, 1), Buffer.from('7fc00000', 'hex')), null);
   });
 });
 
-void it('types without room for a placeholder become NULL, whatever the mask', () => {
-  for (const type of [
-    typeOid.uuid,
-    typeOid.bytea,
-    typeOid.bool,
-    typeOid.inet,
-    typeOid.textArray,
-    typeOid.interval,
-    99_999,
-  ]) {
-    const masks: readonly MaskSpec[] = ['redact', 'last4', 'hash', 'email-domain', 'year', partial, month, round(5)];
-    for (const mask of masks) {
-      for (const format of [0, 1] as const)
-        assert.equal(maskCell(action(mask, type, format), Buffer.from('0123456789')), null);
-    }
+const everyMask: readonly MaskSpec[] = ['redact', 'last4', 'hash', 'email-domain', 'year', partial, month, round(5)];
+
+void describe('placeholders', () => {
+  for (const [type, text, hex] of [
+    [typeOid.uuid, '00000000-0000-0000-0000-000000000000', '00000000000000000000000000000000'],
+    [typeOid.bytea, '\\x', ''],
+    [typeOid.inet, '0.0.0.0', '0220000400000000'],
+    [typeOid.cidr, '0.0.0.0/32', '0220010400000000'],
+    [typeOid.macaddr, '00:00:00:00:00:00', '000000000000'],
+    [typeOid.macaddr8, '00:00:00:00:00:00:00:00', '0000000000000000'],
+    [typeOid.varbit, '', '00000000'],
+    [typeOid.tsvector, '', '00000000'],
+    [typeOid.tsquery, null, null],
+    [typeOid.jsonpath, '"[masked]"', '01225b6d61736b65645d22'],
+    [typeOid.int4range, 'empty', '01'],
+    [typeOid.datemultirange, '{}', '00000000'],
+    [typeOid.textArray, '{}', '000000000000000000000019'],
+    [1007, '{}', '000000000000000000000017'],
+    [3913, '{}', '000000000000000000000f48'],
+    [typeOid.bool, null, null],
+    [typeOid.int4, null, null],
+    [typeOid.money, null, null],
+    [typeOid.date, null, null],
+    [typeOid.interval, null, null],
+    [typeOid.bit, null, null],
+    [typeOid.point, null, null],
+    [typeOid.regclass, null, null],
+    [typeOid.record, null, null],
+    [99_999, null, null],
+  ] as const) {
+    void it(`redact of type ${type} is ${text}, in binary ${hex}`, () => {
+      const asHex = (format: 0 | 1): string | undefined =>
+        maskCell(action('redact', type, format), Buffer.from('0123456789'))?.toString('hex');
+      assert.equal(asHex(0), text === null ? undefined : Buffer.from(text).toString('hex'));
+      assert.equal(asHex(1), hex ?? undefined);
+    });
   }
+
+  void it('redact is the same for every value, and every other mask that is a constant is redact', () => {
+    for (const type of [...Object.values(typeOid), 1007, 1231, 99_999]) {
+      for (const format of [0, 1] as const) {
+        const redaction = compileMask({ mask: 'redact', typeOid: type, format, hash });
+        assert.equal(redaction.kind, 'constant');
+        for (const mask of everyMask) {
+          const compiled = compileMask({ mask, typeOid: type, format, hash });
+          if (compiled.kind === 'constant') assert.deepEqual(compiled, redaction);
+        }
+        assert.deepEqual(compileMask({ mask: 'null', typeOid: type, format, hash }), { kind: 'constant', value: null });
+        assert.ok(isDecided(type) || type === 99_999, `type ${type}`);
+      }
+    }
+  });
+
+  void it('no mask throws, and no mask but those on text shows eight bytes of what it gets', () => {
+    const type = fc.constantFrom(...Object.values(typeOid), 1007, 1182, 1231, 2951, 99_999);
+    const bytes = fc.uint8Array({ minLength: 8, maxLength: 60 });
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...everyMask),
+        type,
+        fc.constantFrom<0 | 1>(0, 1),
+        bytes,
+        (mask, oid, format, value) => {
+          const cell = Buffer.from(value);
+          const shown = maskCell(action(mask, oid, format), cell);
+          if (mask === 'redact' || mask === 'hash') {
+            assert.ok(shown === null || shown.length < 8 || !shown.includes(cell) || cell.every((byte) => byte === 0));
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+void describe('hash of uuid and bytea', () => {
+  const uuid = '6ba7b810-9dad-11d1-80b4-00c04fd430c8';
+  const raw = Buffer.from(uuid.replaceAll('-', ''), 'hex');
+
+  void it('a uuid becomes one of version 8, the same in text and binary', () => {
+    const text = asText('hash', uuid, typeOid.uuid) ?? '';
+    assert.match(text, /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    assert.equal(maskCell(action('hash', typeOid.uuid, 1), raw)?.toString('hex'), text.replaceAll('-', ''));
+    assert.equal(asText('hash', uuid.toUpperCase(), typeOid.uuid), text);
+    assert.notEqual(asText('hash', uuid.replace('6', '7'), typeOid.uuid), text);
+    for (const broken of ['', uuid.slice(1), `${uuid}00`, uuid.replace('6', 'x')])
+      assert.equal(asText('hash', broken, typeOid.uuid), null);
+    assert.equal(maskCell(action('hash', typeOid.uuid, 1), raw.subarray(1)), null);
+  });
+
+  void it('bytea has one digest in both formats and under both settings of bytea_output', () => {
+    const value = Buffer.from([0, 0x5c, 0x41, 0xff, 0x27]);
+    const digest = maskCell(action('hash', typeOid.bytea, 1), value);
+    assert.equal(digest?.length, 32);
+    for (const text of [`\\x${value.toString('hex')}`, "\\000\\\\A\\377'"])
+      assert.equal(asText('hash', text, typeOid.bytea), `\\x${digest?.toString('hex')}`);
+    for (const broken of ['\\x1', '\\xzz', '\\9', '\\400', '\\'])
+      assert.equal(asText('hash', broken, typeOid.bytea), null);
+  });
 });
 
 void it('NULL stays NULL', () => {

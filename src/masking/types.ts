@@ -1,9 +1,10 @@
 /**
  * What a mask leaves of one value, by the column's type and wire format. The column keeps its declared type in text and
- * in binary, so that drivers read it as before; where a mask cannot be shown in a type, the value becomes NULL.
+ * in binary, so that drivers read it as before. A mask that shows nothing in a type leaves what `redact` leaves.
  *
  * NULL stays NULL under every mask. Nothing here throws on a value, whatever its bytes: what cannot be read is withheld.
  */
+import { rewriteArray } from './arrays.ts';
 import {
   truncateBinaryDate,
   truncateBinaryTimestamp,
@@ -11,16 +12,20 @@ import {
   truncateTimestamp,
   type DatePart,
 } from './dates.ts';
-import type { HashValue, MaskSpec } from './policy.ts';
+import { byteaDigest, textDigest, uuidDigest, type HashValue } from './digests.ts';
+import { roundBinaryNumeric } from './numeric.ts';
+import { jsonVersion, placeholderOf } from './placeholders.ts';
+import type { MaskSpec } from './policy.ts';
 import { roundBinary, roundFloatText, roundIntegerText, roundNumericText } from './rounding.ts';
-import { typeOid } from './type-oids.ts';
+import { keepDomain, keepParts, withoutPadding } from './text-parts.ts';
+import { elementTypeOf, typeOid } from './type-oids.ts';
+
+/** Gets the cell as src[start, end), may allocate, and gives the new cell; null is the SQL NULL. */
+type Render = (src: Buffer, start: number, end: number) => Buffer | null;
 
 export type CellMask =
   | { readonly kind: 'constant'; readonly value: Buffer | null }
-  /** `render` gets the cell as src[start, end), may allocate, and gives the new cell; null is the SQL NULL. */
-  | { readonly kind: 'computed'; readonly render: (src: Buffer, start: number, end: number) => Buffer | null };
-
-const sqlNull: CellMask = { kind: 'constant', value: null };
+  | { readonly kind: 'computed'; readonly render: Render };
 
 export interface MaskTarget {
   readonly mask: MaskSpec;
@@ -31,91 +36,85 @@ export interface MaskTarget {
 }
 
 export function compileMask(target: MaskTarget): CellMask {
-  if (target.mask === 'null') return sqlNull;
+  if (target.mask === 'null') return { kind: 'constant', value: null };
+  const render = target.mask === 'redact' ? undefined : partShown(target);
+  if (render !== undefined) return { kind: 'computed', render };
+  return { kind: 'constant', value: placeholderOf(target.typeOid, target.format) };
+}
+
+/** undefined: this mask shows nothing of a value of this type. */
+function partShown(target: MaskTarget): Render | undefined {
   switch (target.typeOid) {
     case typeOid.text:
     case typeOid.varchar:
     case typeOid.bpchar:
     case typeOid.name:
     case typeOid.unknown:
-      return textMask(target);
-    case typeOid.char:
-      // One byte wide: there is no room for a placeholder or a part.
-      return constant('*');
+    case typeOid.cstring:
+    case typeOid.refcursor:
+      return textPart(target);
     case typeOid.xml:
-      return target.mask === 'hash' ? hashMask(target) : constant(placeholder);
     case typeOid.json:
     case typeOid.jsonb:
-      return jsonMask(target);
+    case typeOid.uuid:
+    case typeOid.bytea:
+      return target.mask === 'hash' ? digest(target) : undefined;
     case typeOid.date:
     case typeOid.timestamp:
     case typeOid.timestamptz:
-      return dateMask(target);
+      return datePart(target);
     case typeOid.int2:
     case typeOid.int4:
     case typeOid.int8:
     case typeOid.float4:
     case typeOid.float8:
     case typeOid.numeric:
-      return roundMask(target);
+      return rounded(target);
     default:
-      return sqlNull;
+      return elementParts(target);
   }
 }
 
-const placeholder = '[masked]';
-const placeholderBytes = Buffer.from(placeholder);
-
-function constant(text: string): CellMask {
-  return { kind: 'constant', value: Buffer.from(text) };
-}
-
-function computed(render: (src: Buffer, start: number, end: number) => Buffer | null): CellMask {
-  return { kind: 'computed', render };
-}
-
-function textMask(target: MaskTarget): CellMask {
+function textPart(target: MaskTarget): Render | undefined {
   const { mask } = target;
-  if (mask === 'last4') return computed((src, start, end) => keepParts(src, start, end, 0, 4));
-  if (mask === 'hash') return hashMask(target);
-  if (mask === 'email-domain') return computed(keepDomain);
+  if (mask === 'last4') return (src, start, end) => keepParts(src, start, end, 0, 4);
+  if (mask === 'hash') return digest(target);
+  if (mask === 'email-domain') return keepDomain;
   if (typeof mask === 'object' && mask.kind === 'partial') {
-    return computed((src, start, end) => keepParts(src, start, end, mask.keepStart, mask.keepEnd));
+    return (src, start, end) => keepParts(src, start, end, mask.keepStart, mask.keepEnd);
   }
-  return constant(placeholder);
+  return undefined;
 }
 
-/** `char(n)` is padded with blanks that do not count when values are compared, so they do not count in a digest either. */
-function hashMask(target: MaskTarget): CellMask {
-  const { hash } = target;
-  const padded = target.typeOid === typeOid.bpchar;
-  return computed((src, start, end) =>
-    Buffer.from(hash(src.subarray(start, padded ? withoutPadding(src, start, end) : end))),
-  );
+function digest({ hash, typeOid: type, format }: MaskTarget): Render {
+  switch (type) {
+    case typeOid.uuid:
+      return (src, start, end) => uuidDigest(hash, src, start, end, format);
+    case typeOid.bytea:
+      return (src, start, end) => byteaDigest(hash, src, start, end, format);
+    case typeOid.bpchar:
+      // The blanks that pad `char(n)` do not count when values are compared, so they do not count in a digest either.
+      return (src, start, end) => Buffer.from(textDigest(hash, src.subarray(start, withoutPadding(src, start, end))));
+    case typeOid.json:
+    case typeOid.jsonb: {
+      const version = type === typeOid.jsonb && format === 1 ? jsonVersion : '';
+      return (src, start, end) =>
+        Buffer.from(`${version}"${textDigest(hash, src.subarray(start + version.length, end))}"`);
+    }
+    default:
+      return (src, start, end) => Buffer.from(textDigest(hash, src.subarray(start, end)));
+  }
 }
 
-/** The version byte that stands before the text of a binary jsonb value. */
-const jsonbVersion = 1;
-
-function jsonMask(target: MaskTarget): CellMask {
-  const versioned = target.typeOid === typeOid.jsonb && target.format === 1;
-  const prefix = versioned ? String.fromCharCode(jsonbVersion) : '';
-  if (target.mask !== 'hash') return constant(`${prefix}"${placeholder}"`);
-  const { hash } = target;
-  return computed((src, start, end) =>
-    Buffer.from(`${prefix}"${hash(src.subarray(versioned ? start + 1 : start, end))}"`),
-  );
-}
-
-function dateMask({ mask, typeOid: type, format }: MaskTarget): CellMask {
+function datePart({ mask, typeOid: type, format }: MaskTarget): Render | undefined {
   const to = datePartOf(mask);
-  if (to === undefined) return sqlNull;
+  if (to === undefined) return undefined;
   if (format === 0) {
     const truncate = type === typeOid.date ? truncateDate : truncateTimestamp;
-    return computed((src, start, end) => asBytes(truncate(src.toString('latin1', start, end), to)));
+    return (src, start, end) => asBytes(truncate(src.toString('latin1', start, end), to));
   }
-  if (type === typeOid.date) return computed((src, start, end) => truncateBinaryDate(src, start, end, to));
-  return computed((src, start, end) => truncateBinaryTimestamp(src, start, end, to));
+  if (type === typeOid.date) return (src, start, end) => truncateBinaryDate(src, start, end, to);
+  return (src, start, end) => truncateBinaryTimestamp(src, start, end, to);
 }
 
 function datePartOf(mask: MaskSpec): DatePart | undefined {
@@ -123,83 +122,35 @@ function datePartOf(mask: MaskSpec): DatePart | undefined {
   return typeof mask === 'object' && mask.kind === 'truncate-date' ? mask.to : undefined;
 }
 
-function roundMask({ mask, typeOid: type, format }: MaskTarget): CellMask {
-  if (typeof mask !== 'object' || mask.kind !== 'round') return sqlNull;
+function rounded({ mask, typeOid: type, format }: MaskTarget): Render | undefined {
+  if (typeof mask !== 'object' || mask.kind !== 'round') return undefined;
   const { to } = mask;
   if (format === 1) {
-    // A binary numeric is a list of base-10000 digits with a scale of its own; it is withheld.
-    if (type === typeOid.numeric) return sqlNull;
-    return computed((src, start, end) => roundBinary(src, start, end, type, to));
+    if (type === typeOid.numeric) return (src, start, end) => roundBinaryNumeric(src, start, end, to);
+    return (src, start, end) => roundBinary(src, start, end, type, to);
   }
   if (type === typeOid.numeric)
-    return computed((src, start, end) => asBytes(roundNumericText(src.toString('latin1', start, end), to)));
+    return (src, start, end) => asBytes(roundNumericText(src.toString('latin1', start, end), to));
   if (type === typeOid.float4 || type === typeOid.float8) {
-    return computed((src, start, end) => asBytes(roundFloatText(src.toString('latin1', start, end), to, type)));
+    return (src, start, end) => asBytes(roundFloatText(src.toString('latin1', start, end), to, type));
   }
-  return computed((src, start, end) => asBytes(roundIntegerText(src.toString('latin1', start, end), to, type)));
+  return (src, start, end) => asBytes(roundIntegerText(src.toString('latin1', start, end), to, type));
 }
 
 function asBytes(text: string | undefined): Buffer | null {
   return text === undefined ? null : Buffer.from(text, 'latin1');
 }
 
-function withoutPadding(src: Buffer, start: number, end: number): number {
-  let at = end;
-  while (at > start && src[at - 1] === 0x20) at--;
-  return at;
-}
-
-/**
- * The first and last characters with `****` between, whatever the length of what is hidden. At least as much must be
- * hidden as is shown: a shorter value is withheld whole.
- */
-function keepParts(src: Buffer, start: number, paddedEnd: number, keepStart: number, keepEnd: number): Buffer {
-  const end = withoutPadding(src, start, paddedEnd);
-  const kept = keepStart + keepEnd;
-  if (countCharacters(src, start, end, 2 * kept) < Math.max(1, 2 * kept)) return placeholderBytes;
-  const head = skipCharacters(src, start, end, keepStart);
-  const tail = skipCharactersBack(src, start, end, keepEnd);
-  return Buffer.concat([src.subarray(start, head), Buffer.from('****'), src.subarray(tail, end)]);
-}
-
-/** Continuation bytes of UTF-8 are 10xxxxxx. */
-function startsCharacter(byte: number | undefined): boolean {
-  return byte !== undefined && (byte & 0xc0) !== 0x80;
-}
-
-/** Counts no further than `enough`. */
-function countCharacters(src: Buffer, start: number, end: number, enough: number): number {
-  let count = 0;
-  for (let at = start; at < end && count <= enough; at++) if (startsCharacter(src[at])) count++;
-  return count;
-}
-
-function skipCharacters(src: Buffer, start: number, end: number, count: number): number {
-  let at = start;
-  for (let left = count; left > 0 && at < end; left--) {
-    at++;
-    while (at < end && !startsCharacter(src[at])) at++;
-  }
-  return at;
-}
-
-function skipCharactersBack(src: Buffer, start: number, end: number, count: number): number {
-  let at = end;
-  for (let left = count; left > 0 && at > start; left--) {
-    at--;
-    while (at > start && !startsCharacter(src[at])) at--;
-  }
-  return at;
-}
-
-const longestDomain = 253;
-const domainForm = /^[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)*\.\p{L}[\p{L}\p{N}-]+$/u;
-
-/** `***@domain`, if what follows the last `@` is a domain and nothing else; otherwise everything is withheld. */
-function keepDomain(src: Buffer, start: number, paddedEnd: number): Buffer {
-  const end = withoutPadding(src, start, paddedEnd);
-  const at = src.subarray(start, end).lastIndexOf(0x40);
-  if (at < 1 || end - start - at - 1 > longestDomain) return placeholderBytes;
-  const domain = src.toString('utf8', start + at + 1, end);
-  return domainForm.test(domain) ? Buffer.from(`***@${domain}`) : placeholderBytes;
+/** A mask that shows a part of the elements shows it of each, and so how many there are. */
+function elementParts(target: MaskTarget): Render | undefined {
+  const elementType = elementTypeOf(target.typeOid);
+  if (elementType === undefined) return undefined;
+  const render = partShown({ ...target, typeOid: elementType });
+  if (render === undefined) return undefined;
+  const form = { format: target.format, elementType };
+  return (src, start, end) => {
+    const changed = rewriteArray(src, start, end, form, render);
+    // Nothing changes in an array that is empty or has only NULLs.
+    return changed === undefined ? src.subarray(start, end) : changed;
+  };
 }

@@ -5,6 +5,7 @@ import { startHarness } from '../harness.ts';
 import { aftermathScripts } from './aftermath.ts';
 import { approvalScripts } from './approvals.ts';
 import { World, type Script, type Tapped, type Verdict } from './attack.ts';
+import { containerScripts } from './containers.ts';
 import { maskScripts } from './masks.ts';
 import { protocolScripts } from './protocol.ts';
 import { schemaCodeScripts } from './schema-code.ts';
@@ -40,6 +41,7 @@ export function allAttacks(): readonly RunnableAttack[] {
     protocolScripts,
     newProtocolScripts,
     maskScripts,
+    containerScripts,
     schemaCodeScripts,
     approvalScripts,
     aftermathScripts,

@@ -65,7 +65,7 @@ export const clients: readonly Client[] = [
       return node('pg_dump/run.ts');
     },
   },
-  { name: 'node-postgres', own: ['cursor'], provide: () => node('node-postgres/run.ts') },
+  { name: 'node-postgres', own: ['masked types', 'cursor'], provide: () => node('node-postgres/run.ts') },
   {
     name: 'postgres.js',
     // Its reader of text arrays takes NULL for a word, also from PostgreSQL itself.
@@ -76,6 +76,7 @@ export const clients: readonly Client[] = [
   {
     name: 'psycopg',
     own: [
+      'masked types',
       'types, binary',
       'approved, never prepared',
       'copy-out, binary',
@@ -96,7 +97,7 @@ export const clients: readonly Client[] = [
   },
   {
     name: 'asyncpg',
-    own: ['types, no arrays', 'introspection', 'approved, no parameters', 'copy-in', 'cursor', 'pool'],
+    own: ['masked types', 'types, no arrays', 'introspection', 'approved, no parameters', 'copy-in', 'cursor', 'pool'],
     provide: () => python('asyncpg/run.py', 'asyncpg==0.32.0'),
   },
   {
@@ -108,6 +109,7 @@ export const clients: readonly Client[] = [
   {
     name: 'pgjdbc',
     own: [
+      'masked types',
       'approved, prepared',
       'copy-in',
       'fetchSize',
@@ -129,6 +131,7 @@ export const clients: readonly Client[] = [
   {
     name: 'pgx',
     own: [
+      'masked types',
       'copy-out, binary',
       'copy-in',
       'batch',

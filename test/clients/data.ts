@@ -24,8 +24,43 @@ export const schema = `
     '{"a": [1, 2.5, "x"], "b": null}', '7d444840-9dc0-11d1-b245-5ffdce74fad2', '\\x00ff10deadbeef', '{1,null,3}',
     '{a,"b c",null,ä}', '555-45-6555'
   );
+  create table masked_kinds (
+    tag uuid,
+    digest uuid,
+    raw bytea,
+    address inet,
+    network cidr,
+    mac macaddr,
+    span int4range,
+    bits varbit,
+    numbers integer[],
+    words text[],
+    days date[],
+    body jsonb,
+    exact numeric,
+    born date,
+    flag boolean
+  );
+  insert into masked_kinds values (
+    '7d444840-9dc0-11d1-b245-5ffdce74fad2', '7d444840-9dc0-11d1-b245-5ffdce74fad2', 'person1@secret.example', '10.81.93.5',
+    '10.81.93.0/24', '7a:71:37:6b:00:01', '[8193,8194)', '10101101', '{8193}', '{person1@secret.example,null}',
+    '{1961-03-05}', '{"mail": "person1@secret.example"}', 81930517.25, '1961-03-05', true
+  );
   create table arrivals (id integer primary key, label text not null);
 `;
+
+/** Of the columns of `masked_kinds`: those that show a part, and `redact` for the rest. */
+export const maskedKinds = [
+  { match: 'masked_kinds.digest', mask: 'hash' },
+  { match: 'masked_kinds.words', mask: 'last4' },
+  { match: 'masked_kinds.days', mask: 'year' },
+  { match: 'masked_kinds.exact', mask: { kind: 'round', to: 1000 } },
+  { match: 'masked_kinds.born', mask: 'year' },
+  ...['tag', 'raw', 'address', 'network', 'mac', 'span', 'bits', 'numbers', 'body', 'flag'].map((column) => ({
+    match: `masked_kinds.${column}`,
+    mask: 'redact',
+  })),
+];
 
 /** The row of `kinds` as every client has to report it. */
 export const expectedKinds: Readonly<Record<string, unknown>> = {

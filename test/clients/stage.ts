@@ -8,7 +8,7 @@ import { hasDebianPostgres } from '../../demo/embedded-postgres.ts';
 import { startTap, type Tap } from '../../demo/tap.ts';
 import { startHarness, type Harness, type Who } from '../harness.ts';
 import { leaveWaiting, pleaseReject } from './protocol.ts';
-import { schema } from './data.ts';
+import { maskedKinds, schema } from './data.ts';
 
 export interface Stage {
   readonly harness: Harness;
@@ -30,7 +30,14 @@ const pollMs = 60;
 
 export async function startStage(): Promise<Stage> {
   // pg_dump refuses servers that are newer than itself, so where Debian's client is there, so is its server.
-  const harness = await startHarness({ schema, version: hasDebianPostgres() ? 'debian15' : 'embedded' });
+  const harness = await startHarness({
+    schema,
+    version: hasDebianPostgres() ? 'debian15' : 'embedded',
+    configure: (configuration) => {
+      const [personal] = configuration['masking'] as { columns: unknown[] }[];
+      personal?.columns.push(...maskedKinds);
+    },
+  });
   const caFile = path.join(harness.home, 'ca.pem');
   await writeFile(caFile, harness.caPem);
   const [certPem, keyPem] = await Promise.all(

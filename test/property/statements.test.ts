@@ -76,7 +76,7 @@ class LiveSession {
   }
 }
 
-const masks = new Set([null, '[masked]', '"[masked]"', '*']);
+const masks = new Set([null, '[masked]', '"[masked]"', '*', '{}', String.raw`\x`]);
 const partial = /^\*+[^*]{0,4}$|^\*\*\*@|^\d{4}-01-01$/;
 
 /** These come first in every run: what chance finds too seldom. */

@@ -6,7 +6,7 @@ import ssl
 
 import asyncpg
 import asyncpg.introspection
-from checks import CA, DATABASE, GATEWAY_PORT, HELD, HOST, MASKED, PORT, REJECT, SLOW, check, kinds, login, texts
+from checks import CA, DATABASE, GATEWAY_PORT, HELD, HOST, MASKED, PORT, REJECT, SLOW, check, kinds, login, masked_kinds, texts
 
 PAGE = "select id, ssn, email from customers where id > {} order by id limit 100"
 
@@ -57,6 +57,9 @@ async def main():
     with check("types") as line:
         row = dict(await reader.fetchrow("select * from kinds where id = $1", 1))
         line["values"] = kinds({**row, "doc": json.loads(row["doc"])})
+    with check("masked types") as line:
+        line["detail"] = masked_kinds(await reader.fetchrow("select * from masked_kinds"))
+        line["ok"] = line["detail"] == ""
     with check("types, no arrays") as line:
         text = "select id, big, exact, flag, at, words, nothing, doc, tag, raw, ssn from kinds where id = $1"
         row = {**await reader.fetchrow(text, 1), "numbers": None, "names": None}

@@ -1,5 +1,6 @@
 /** node-postgres: simple and extended protocol, named statements, its cursor. */
 import type { EventEmitter } from 'node:events';
+import { isDeepStrictEqual } from 'node:util';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
 import {
@@ -82,6 +83,34 @@ await check('types', async () => {
   const { id, big, exact, flag, at, words, nothing, doc, tag, raw, numbers, names } = rows[0] ?? {};
   const values = { id: String(id), big, exact, flag: String(flag), words, nothing, doc, tag, numbers, names };
   return { values: { ...values, at: (at as Date).toISOString(), raw: (raw as Buffer).toString('hex') } };
+});
+await check('masked types', async () => {
+  const { rows } = await reader.query<Row>('select *, born::text as born_text from masked_kinds');
+  const { digest, raw, days, born, ...rest } = rows[0] ?? {};
+  const expected = {
+    tag: '00000000-0000-0000-0000-000000000000',
+    address: '0.0.0.0',
+    network: '0.0.0.0/32',
+    mac: '00:00:00:00:00:00',
+    span: 'empty',
+    bits: '',
+    numbers: [],
+    words: ['****mple', null],
+    body: '[masked]',
+    exact: '81931000.00',
+    flag: null,
+    born_text: '[masked]',
+  };
+  const parts = [
+    Buffer.isBuffer(raw) && raw.length,
+    (days as Date[]).map((day) => day.getFullYear()),
+    (born as Date).getFullYear(),
+  ];
+  const ok =
+    isDeepStrictEqual(rest, expected) &&
+    isDeepStrictEqual(parts, [0, [1961], 1961]) &&
+    /^[-0-9a-f]{13}-8/.test(String(digest));
+  return { ok, detail: JSON.stringify({ ...rest, digest, parts }) };
 });
 await check('errors', async () => ({
   sqlstates: [

@@ -168,6 +168,27 @@ class Run {
         return json;
     }
 
+    /** As text and, where the driver goes over to it, in binary. */
+    static String maskedTypes(Connection connection) throws SQLException {
+        String found = "";
+        try (PreparedStatement statement = connection.prepareStatement("select * from masked_kinds")) {
+            for (int i = 0; i < 8; i++) {
+                ResultSet row = statement.executeQuery();
+                row.next();
+                found = row.getObject("tag", UUID.class) + " " + row.getObject("digest", UUID.class).version() + " "
+                    + row.getBytes("raw").length + " " + row.getString("address") + " " + row.getString("network") + " "
+                    + row.getString("mac") + " " + row.getString("span") + " [" + row.getString("bits") + "] "
+                    + ((Integer[]) row.getArray("numbers").getArray()).length + " "
+                    + String.join(",", (String[]) row.getArray("words").getArray()) + " "
+                    + ((Object[]) row.getArray("days").getArray())[0] + " " + row.getString("body") + " "
+                    + row.getBigDecimal("exact") + " " + row.getDate("born") + " " + row.getObject("flag");
+            }
+        }
+        String expected = "00000000-0000-0000-0000-000000000000 8 0 0.0.0.0 0.0.0.0/32 00:00:00:00:00:00 empty [] 0 "
+            + "****mple,null 1961-01-01 \"[masked]\" 81931000.00 1961-01-01 null";
+        return "\"ok\":" + found.equals(expected) + ",\"detail\":" + quoted(found);
+    }
+
     static String copyOut(Connection connection, String text) throws Exception {
         ByteArrayOutputStream data = new ByteArrayOutputStream();
         try {
@@ -233,6 +254,7 @@ class Run {
         check("masked", () -> masked(reader));
         check("types", () -> types(reader, 1));
         check("types", () -> types(reader, 8));
+        check("masked types", () -> maskedTypes(reader));
         check("errors", () -> "\"sqlstates\":[" + quoted(sqlstate(() -> reader.createStatement().executeQuery("select 1 / (id - id) from plain")))
             + "," + quoted(sqlstate(() -> reader.createStatement().executeQuery("select id from customers order by ssn")))
             + "," + quoted(sqlstate(() -> reader.createStatement().executeQuery("selec 1"))) + "]");

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -150,6 +152,37 @@ func types(conn *pgx.Conn) (line, error) {
 	}}, nil
 }
 
+// maskedTypes reads masked columns into the types that a program would declare.
+func maskedTypes(conn *pgx.Conn) (line, error) {
+	var tag, digest pgtype.UUID
+	var raw []byte
+	var address, network netip.Prefix
+	var mac net.HardwareAddr
+	var span pgtype.Range[pgtype.Int4]
+	var bits pgtype.Bits
+	var numbers []int32
+	var words []*string
+	var days []time.Time
+	var body any
+	var exact pgtype.Numeric
+	var born time.Time
+	var flag *bool
+	row := conn.QueryRow(ctx, "select * from masked_kinds")
+	err := row.Scan(&tag, &digest, &raw, &address, &network, &mac, &span, &bits, &numbers, &words, &days, &body, &exact, &born, &flag)
+	if err != nil {
+		return nil, err
+	}
+	exactText, err := exact.Value()
+	if err != nil {
+		return nil, err
+	}
+	found := fmt.Sprintln(tag.String(), digest.String()[14:15], len(raw), address, network, mac, span.LowerType == pgtype.Empty,
+		bits.Len, numbers, *words[0], words[1] == nil, days[0].Year(), body, exactText, born.Format("2006-01-02"), flag == nil)
+	expected := fmt.Sprintln("00000000-0000-0000-0000-000000000000 8 0 0.0.0.0/32 0.0.0.0/32 00:00:00:00:00:00 true",
+		"0 [] ****mple true 1961 [masked] 81931000.00 1961-01-01 true")
+	return line{"ok": found == expected, "detail": found}, nil
+}
+
 func copyOut(conn *pgx.Conn, text string) (line, error) {
 	var data bytes.Buffer
 	if _, err := conn.PgConn().CopyTo(ctx, &data, text); err != nil {
@@ -174,6 +207,7 @@ func main() {
 		return line{"rows": rows}, err
 	})
 	check("types", func() (line, error) { return types(reader) })
+	check("masked types", func() (line, error) { return maskedTypes(reader) })
 	check("errors", func() (line, error) {
 		var states []string
 		for _, text := range []string{"select 1 / (id - id) from plain", "select id from customers order by ssn", "selec 1"} {
@@ -239,6 +273,7 @@ func main() {
 	for name, mode := range modes {
 		conn, asking := must("READER", mode), must("DESIGNER", mode)
 		check("prepared", func() (line, error) { return prepared(conn) })
+		check("masked types", func() (line, error) { return maskedTypes(conn) })
 		check(name+", types", func() (line, error) { _, err := types(conn); return line{}, err })
 		check(name+", approved", func() (line, error) {
 			total, err := pages(asking, "")

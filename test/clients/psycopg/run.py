@@ -1,7 +1,7 @@
 """psycopg 3 on its own libpq: text and binary, prepared statements, server-side cursors, COPY, a pipeline."""
 
 import psycopg
-from checks import CA, DATABASE, GATEWAY_PORT, HELD, HOST, MASKED, PORT, REJECT, SLOW, check, kinds, later, login, page, texts
+from checks import CA, DATABASE, GATEWAY_PORT, HELD, HOST, MASKED, PORT, REJECT, SLOW, check, kinds, masked_kinds, later, login, page, texts
 from psycopg.rows import dict_row
 
 PAGE = "select id, ssn, email from customers where id > %s order by id limit 100"
@@ -36,6 +36,10 @@ with check("masked") as line:
     line["rows"] = texts(reader.execute(MASKED))
 with check("types") as line:
     line["values"] = kinds(reader.cursor(row_factory=dict_row).execute("select * from kinds where id = %s", [1]).fetchone())
+with check("masked types") as line:
+    cursors = [reader.cursor(binary=binary, row_factory=dict_row) for binary in (False, True)]
+    line["detail"] = "".join(masked_kinds(cursor.execute("select * from masked_kinds").fetchone()) for cursor in cursors)
+    line["ok"] = line["detail"] == ""
 with check("types, binary") as line:
     cursor = reader.cursor(binary=True, row_factory=dict_row)
     line["ok"] = kinds(cursor.execute("select * from kinds where id = %s", [1]).fetchone())["exact"] == "12345678901234.5678"

@@ -58,6 +58,32 @@ def kinds(row):
     }
 
 
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+def masked_kinds(row):
+    """What is wrong with the row of `masked_kinds`; empty = nothing."""
+    expected = {
+        "tag": NIL,
+        "address": "0.0.0.0",
+        "network": "0.0.0.0/32",
+        "numbers": "[]",
+        "words": "['****mple', None]",
+        "days": "[datetime.date(1961, 1, 1)]",
+        "exact": "81931000.00",
+        "born": "1961-01-01",
+        "flag": "None",
+    }
+    wrong = {name: str(row[name]) for name, value in expected.items() if str(row[name]) != value}
+    if bytes(row["raw"]) != b"":
+        wrong["raw"] = str(row["raw"])
+    if not row["span"].isempty:
+        wrong["span"] = str(row["span"])
+    if "masked" not in str(row["body"]) or str(row["digest"])[14] != "8":
+        wrong["body, digest"] = f"{row['body']}, {row['digest']}"
+    return str(wrong) if wrong else ""
+
+
 def utc(moment):
     from datetime import timezone
 
