@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CountersignError } from '../errors.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
-import { compileCopyMasker, type CopyLayout } from './copy.ts';
+import type { CopyLayout } from './copy-layout.ts';
+import { compileCopyMasker } from './copy.ts';
 import type { ColumnAction } from './plan.ts';
 import { compileRowMasker } from './rows.ts';
 

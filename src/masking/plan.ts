@@ -10,7 +10,7 @@ import { compileCellDetector, holdsAddresses } from './detect-cell.ts';
 import type { CompiledDetectors } from './detectors.ts';
 import type { MaskIndex } from './mask-index.ts';
 import { firstUserOid } from './type-oids.ts';
-import { strongerRule, type ColumnRule, type ConnectionMasking, type HashValue, type MaskSpec } from './policy.ts';
+import { strongerRule, type ColumnRule, type ConnectionMasking, type KeyedHash, type MaskSpec } from './policy.ts';
 
 interface CellForm {
   readonly typeOid: number;
@@ -24,7 +24,7 @@ export type ColumnAction =
       readonly kind: 'mask';
       readonly mask: MaskSpec;
       readonly ruleId: string;
-      readonly hash: HashValue;
+      readonly hash: KeyedHash;
       /** NULL is masked, too: in an expression, whether it is NULL can be made to say anything about the value. */
       readonly hidesNull: boolean;
     } & CellForm);

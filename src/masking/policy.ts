@@ -41,6 +41,14 @@ export interface ColumnRule {
 /** Keyed digest of a value: `h:` and 16 hex digits. Equal values have equal digests under one key. */
 export type HashValue = (value: Uint8Array) => string;
 
+export interface StreamedHash {
+  update(piece: Uint8Array): void;
+  end(): string;
+}
+
+/** `begin` gives the same digest for a value that comes piece by piece. */
+export type KeyedHash = HashValue & { readonly begin: () => StreamedHash };
+
 /** The rules of one connection, ready for use. */
 export interface ConnectionMasking {
   /** SHA-256 (hex) over the canonical JSON of the templates that apply and the identifier of the hash key. */
@@ -50,7 +58,7 @@ export interface ConnectionMasking {
   /** The strongest rule that matches. System schemas are matched only by rules that name the schema without `*`. */
   columnRule(schema: string, table: string, column: string): ColumnRule | undefined;
   readonly detectors: CompiledDetectors;
-  readonly hash: HashValue;
+  readonly hash: KeyedHash;
 }
 
 /**
@@ -68,8 +76,7 @@ export function compileMasking(
       compilePattern(`${template.name}/columns[${index}]`, column.match, column.mask),
     ),
   );
-  const hash: HashValue = (value) =>
-    `h:${createHmac('sha256', options.hashKey).update(value).digest('hex').slice(0, 16)}`;
+  const hash = keyedHash(options.hashKey);
   return {
     digest: digestOf({
       templates: applying as unknown as Json,
@@ -89,6 +96,22 @@ export function compileMasking(
     ),
     hash,
   };
+}
+
+function keyedHash(key: Uint8Array): KeyedHash {
+  const begin = (): StreamedHash => {
+    const hmac = createHmac('sha256', key);
+    return {
+      update: (piece) => void hmac.update(piece),
+      end: () => `h:${hmac.digest('hex').slice(0, 16)}`,
+    };
+  };
+  const whole: HashValue = (value) => {
+    const hash = begin();
+    hash.update(value);
+    return hash.end();
+  };
+  return Object.assign(whole, { begin });
 }
 
 function appliesTo(template: MaskingTemplate, labels: Readonly<Record<string, string>>): boolean {
