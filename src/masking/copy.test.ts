@@ -68,6 +68,17 @@ void test('csv', () => {
   ]);
 });
 
+void test('a masked value that was the mask already is written like every other', () => {
+  const redact: ColumnAction = { ...(last4(0) as ColumnAction & { kind: 'mask' }), mask: 'redact' };
+  const masker = compileCopyMasker(csv, 2, compileRowMasker([pass(0), redact]));
+  const [same, other] = ['a,[masked]\n', 'a,"something else"\n'].map((body) => {
+    const sink = new ByteSink(8);
+    masker.mask(message(body), 0, 5 + body.length, sink);
+    return sink.take().toString();
+  });
+  assert.equal(same, other);
+});
+
 const signature = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8)]);
 const cells = (...values: string[]) =>
   Buffer.concat([
