@@ -11,6 +11,7 @@ import { schemaCodeScripts } from './schema-code.ts';
 import { bypassColumns, bypassSchema, leaked } from './schema.ts';
 import { newProtocolScripts } from './new-protocol.ts';
 import { newAttacks } from './new-statements.ts';
+import { sizeScripts } from './sizes.ts';
 import { attacks, knownLeaks } from './statements.ts';
 import type { Attack } from './attack-lists.ts';
 
@@ -40,6 +41,7 @@ export function allAttacks(): readonly RunnableAttack[] {
     protocolScripts,
     newProtocolScripts,
     maskScripts,
+    sizeScripts,
     schemaCodeScripts,
     approvalScripts,
     aftermathScripts,
