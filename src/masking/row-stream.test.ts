@@ -236,7 +236,7 @@ function copied(layout: CopyLayout, cells: readonly Cell[], plain: boolean): Buf
       ![layout.delimiter, quote, escape, '\n'].some((c) => value.includes(c))
     )
       return value;
-    return quote + [...value].map((c) => (c === quote || c === escape ? escape + c : c)).join('') + quote;
+    return quote + Array.from(value, (c) => (c === quote || c === escape ? escape + c : c)).join('') + quote;
   });
   return Buffer.from(`${values.join(layout.delimiter)}\n`, 'latin1');
 }

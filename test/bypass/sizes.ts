@@ -65,7 +65,11 @@ async function toldOf(client: pg.Client, text: string): Promise<string> {
 /** A right and a wrong guess. Where the gateway ends the session, the second needs its own. */
 async function compare(world: World, ask: (client: pg.Client, guess: string) => Promise<string>): Promise<void> {
   const answers: string[] = [];
-  for (const guess of ["'zq7k0001'", "'zq7k0009'"]) answers.push(await ask((await world.tapped()).client, guess));
+  for (const guess of ["'zq7k0001'", "'zq7k0009'"]) {
+    const { client } = await world.tapped();
+    answers.push(await ask(client, guess));
+    await client.end();
+  }
   assert.equal(answers[0], answers[1]);
 }
 
