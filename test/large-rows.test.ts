@@ -138,6 +138,14 @@ describe('a row that is too large as it is delivered', () => {
       const fits = `select token, repeat('x', ${maxRowBytes - around}) from sized where id = ${id}`;
       assert.ok((await answer(fits)).includes('SELECT 1'));
       assert.ok((await answer(fits.replace("'x', ", "'x', 1 + "))).includes(message));
+      const copy = async (size: number) =>
+        copyOut(
+          await harness.connect('reader'),
+          `copy (select token, repeat('x', ${size}) from sized where id = ${id}) to stdout`,
+        );
+      const beside = 5 + '[masked]\t\n'.length;
+      assert.equal((await copy(maxRowBytes - beside)).length, maxRowBytes - 5);
+      await assert.rejects(copy(maxRowBytes - beside + 1), new RegExp(message));
     }
   });
 });
