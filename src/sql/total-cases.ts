@@ -176,6 +176,10 @@ export const totalCases: readonly (readonly [string, string])[] = [
     "select json_build_object('name', trim(name), 'ssn', replace(ssn, '-', '')) from customers",
     'json_build_object<customers.name,customers.ssn',
   ],
+  [
+    "select to_char(born, 'FMMonth') || $1, quote_literal(ssn) || $2 from customers",
+    '?column?<customers.born ?column?<customers.ssn | customers.born,customers.ssn',
+  ],
   // or long in another place of the row
   ["select trim(ssn), repeat('x', 9999) from customers", 'btrim<customers.ssn repeat< | customers.ssn'],
   [

@@ -57,11 +57,11 @@ const small = words(`char_length character_length octet_length bit_length length
 /** About as long as the longest of their arguments. */
 const keeping = words(`upper lower initcap left right reverse substr any_value first_value last_value lag lead nth_value
   text name varchar bpchar json_extract_path json_extract_path_text jsonb_extract_path jsonb_extract_path_text
-  to_char round trunc substring unnest`);
+  round trunc substring unnest`);
 
-/** They cut what they find. */
+/** They cut what they find, or put something before it. */
 const cutting = words(`split_part translate trim btrim ltrim rtrim replace regexp_replace regexp_substr
-  regexp_match regexp_split_to_array overlay`);
+  regexp_match regexp_split_to_array overlay to_char quote_ident quote_literal quote_nullable`);
 
 /** Of several values with one key, an object in jsonb has one. */
 const builtObject = 'jsonb_build_object';
@@ -312,9 +312,9 @@ function ofCall(body: FuncCall, scope: Scope, run: Run): Length {
   return hasKeys && !args.every((arg, index) => index % 2 === 1 || isShort(arg)) ? chosen(value) : value;
 }
 
-/** What is put in the place of something may be longer. */
+/** What is put in the place of something, or before it, may be longer. */
 function keepsOrCuts(name: string, [, from, to]: readonly Node[]): boolean {
-  if (!/replace|overlay/.test(name)) return true;
+  if (!/replace|overlay|quote/.test(name)) return true;
   const sizeOf = (node: Node | undefined) => constantText(bodyIf(node, 'A_Const') ?? {})?.length;
   return name === 'replace' && (sizeOf(to) ?? Infinity) <= (sizeOf(from) ?? 0);
 }
