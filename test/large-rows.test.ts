@@ -5,6 +5,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
+import { CountersignError } from '../src/errors.ts';
+import { Target } from '../src/gateway/target.ts';
 import { bypassColumns, bypassSchema, leaked } from './bypass/schema.ts';
 import { frame, RawSession, type Answer } from './bypass/wire.ts';
 import { copyOut } from './copy.ts';
@@ -177,4 +179,28 @@ describe('an error text beyond the limit', () => {
     assert.deepEqual(errors[1], errors[0]);
     assert.match(errors[0]?.message ?? '', /its text is withheld/);
   });
+});
+
+it("the gateway's own questions to a target have a limit, too", async () => {
+  const { host, port, user, password } = new pg.Client(harness.postgres.url('crm'));
+  const target = new Target({
+    address: { name: 'crm', host, port, database: 'crm', tls: { mode: 'disable' } },
+    user: user ?? '',
+    password: password ?? '',
+    searchPath: ['public'],
+    connectTimeoutMs: 5_000,
+    statementTimeoutMs: 60_000,
+  });
+  try {
+    // The driver would make a string of it, and there are none of this length: that would be the end of the process.
+    await assert.rejects(target.query("select repeat('x', 540000000)"), (error) => {
+      assert.ok(error instanceof CountersignError, String(error));
+      assert.equal(error.code, 'message_too_large');
+      assert.doesNotMatch(error.message, /540/);
+      return true;
+    });
+    assert.deepEqual((await target.query('select 1')).rows, [['1']]);
+  } finally {
+    await target.close();
+  }
 });
