@@ -209,7 +209,7 @@ export const transcripts: ReadonlyMap<string, readonly Step[]> = new Map([
 ]);
 
 const large =
-  "select id, ssn || repeat('x', 1500) a, name, upper(secret::text || repeat('y', 900)) b, card from people order by id";
+  "select id, ssn || repeat('x', 1500) a, name, secret::text || repeat('y', 900) b, card from people order by id";
 
 /** What every row of them is delivered as, is within this; as the target sends them, none is. In bytes. */
 export const largeRowLimit = 700;
