@@ -17,6 +17,8 @@ export interface CopyAnswersHost {
   readonly scrub: (fields: Fields, execution: Execution) => Fields;
   /** An error in the client's batch of the extended protocol. */
   readonly failed: (head: ProbeOperation, fields: Fields) => void;
+  /** A message that was appended to the sink at this place is within its limit. */
+  readonly check: (before: number) => void;
 }
 
 export class CopyAnswers {
@@ -78,6 +80,7 @@ export class CopyAnswers {
     const { sink } = this.#session;
     const before = sink.length;
     const { rows, maskedCells } = execution.copyOut.mask(buffer, start, end, sink);
+    this.#host.check(before);
     execution.rows += rows;
     execution.maskedCells += maskedCells;
     execution.bytes += sink.length - before;

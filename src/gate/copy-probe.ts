@@ -66,4 +66,5 @@ const passThrough = {
   passThrough: true,
   maskDataRow: () => 0,
   maskRun: () => ({ end: 0, rows: 0, maskedCells: 0 }),
+  streamed: () => [],
 };

@@ -28,6 +28,7 @@ import {
 import { FrameSplitter, scanDataRowRun } from '../wire/postgres/frames.ts';
 import { backend } from '../wire/postgres/messages.ts';
 import { CopyAnswers } from './copy-answers.ts';
+import { LargeMessages } from './large-messages.ts';
 import { withinBudget, withinCaps } from './row-caps.ts';
 import type { RowMasker } from '../masking/rows.ts';
 import { executionOf, unexpected, type Execution, type Operation, type Prepared } from './pipeline.ts';
@@ -56,15 +57,26 @@ export class ResponseSide {
   readonly #session: GateSession;
   readonly #splitter: FrameSplitter;
   readonly #copies: CopyAnswers;
+  readonly #large: LargeMessages;
   #suspended = false;
   #backlog: Buffer[] = [];
 
   constructor(session: GateSession) {
     this.#session = session;
-    this.#splitter = new FrameSplitter({ maxFrameBytes: session.options.limits.maxRowBytes });
+    this.#large = new LargeMessages(session, {
+      execution: () => this.#rowExecution(),
+      masker: (execution) => this.#masker(execution),
+      took: (execution, before) => this.#took(execution, before),
+      frame: (type, buffer, start, end) => this.#onFrame(type, buffer, start, end),
+    });
+    this.#splitter = new FrameSplitter({
+      maxFrameBytes: session.options.limits.maxRowBytes,
+      openStream: (type, bodyBytes) => this.#large.open(type, bodyBytes),
+    });
     this.#copies = new CopyAnswers(session, {
       scrub: (fields, execution) => this.#scrubFields(fields, execution),
       failed: (probe, fields) => this.#error(probe, fields),
+      check: (before) => this.#large.checkRows(before),
     });
   }
 
@@ -87,7 +99,7 @@ export class ResponseSide {
     let position = start;
     // A frame that began in the last chunk is completed first; rows wholly inside this one are then taken in runs.
     while (position < end && !this.#suspended && !this.#session.ended) {
-      if (this.#splitter.pendingBytes === 0 && chunk[position] === backend.DataRow) {
+      if (this.#splitter.isBetweenFrames && chunk[position] === backend.DataRow) {
         const taken = this.#rows(chunk, position, end);
         if (taken > position) {
           position = taken;
@@ -137,13 +149,20 @@ export class ResponseSide {
       execution.rows += run.rows;
       execution.maskedCells += run.maskedCells;
     }
+    this.#large.checkRows(before);
+    this.#took(execution, before);
+    return taken;
+  }
+
+  /** Rows of this execution were appended to the sink. */
+  #took(execution: Execution, before: number): void {
+    const { sink } = this.#session;
     execution.bytes += sink.length - before;
     withinCaps(execution);
     withinBudget(execution);
     if (execution.rowHash !== undefined && sink.length > before) {
       execution.rowHash.update(sink.buffer.subarray(before, sink.length));
     }
-    return taken;
   }
 
   /** Returns false to stop the scan: after a row description (its rows are taken in runs) and while suspended. */

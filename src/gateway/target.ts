@@ -2,6 +2,7 @@
  * The gateway's own questions to a target, through the `pg` driver and the connection's `gateway` credential: its
  * catalogue, its identity, plans and samples of jobs, and the snapshot of a run. Users' statements never come here.
  */
+import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { CountersignError } from '../errors.ts';
 import { catalogueQueries, makeCatalogue, type RawCatalogue } from '../sql/catalogue.ts';
@@ -67,6 +68,24 @@ const fingerprintQuery = `select concat_ws('/', ${[
   .map((table) => `(select count(*) || '.' || coalesce(sum(xmin::text::bigint), 0) from pg_catalog.${table})`)
   .join(', ')})`;
 
+/** Of an answer to one question, in bytes. A longer one is no sample or plan, and would fill the process. */
+const maxAnswerBytes = 64 * 1024 * 1024;
+
+/** Ends the connection when more than that comes. Returns what stops the counting. */
+function bounded(client: pg.PoolClient): () => void {
+  const { stream } = (client as unknown as { readonly connection: { readonly stream: Duplex } }).connection;
+  let bytes = 0;
+  const count = (piece: Buffer) => {
+    bytes += piece.length;
+    if (bytes <= maxAnswerBytes) return;
+    // Not how much it was: it is raw.
+    const text = `the target's answer is larger than the limit of ${maxAnswerBytes} bytes`;
+    stream.destroy(new CountersignError('message_too_large', text));
+  };
+  stream.on('data', count);
+  return () => stream.off('data', count);
+}
+
 export class Target {
   readonly #options: TargetOptions;
   readonly #pool: pg.Pool;
@@ -76,6 +95,8 @@ export class Target {
     this.#pool = new pg.Pool({ ...this.#clientConfig(), max: 4, idleTimeoutMillis: 30_000 });
     // A lost idle connection is replaced at the next question.
     this.#pool.on('error', () => undefined);
+    // One that is lost during a question fails that question; nobody else has to hear of it.
+    this.#pool.on('connect', (client) => client.on('error', () => undefined));
   }
 
   #clientConfig(): pg.ClientConfig {
@@ -126,9 +147,13 @@ export class Target {
     return { host, port, database, systemIdentifier: systemIdentifier ?? '', serverVersion: serverVersion ?? '' };
   }
 
-  /** One read-only statement in its own transaction, values as text. @throws CountersignError `target_unreachable`, or the driver's error with its SQLSTATE in `code` */
+  /**
+   * One read-only statement in its own transaction, values as text.
+   * @throws CountersignError `target_unreachable`, `message_too_large`, or the driver's error with its SQLSTATE in `code`
+   */
   async query(sql: string): Promise<TextResult> {
     const client = await this.#connect();
+    const release = bounded(client);
     let broken: Error | undefined;
     try {
       await client.query('begin read only');
@@ -150,6 +175,7 @@ export class Target {
       });
       throw error;
     } finally {
+      release();
       client.release(broken);
     }
   }

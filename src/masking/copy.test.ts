@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CountersignError } from '../errors.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
-import { compileCopyMasker, type CopyLayout } from './copy.ts';
+import type { CopyLayout } from './copy-layout.ts';
+import { compileCopyMasker } from './copy.ts';
 import type { ColumnAction } from './plan.ts';
 import { compileRowMasker } from './rows.ts';
 
@@ -65,6 +66,17 @@ void test('csv', () => {
     'name,secret-1234\n',
     'a,"****1234"\n',
   ]);
+});
+
+void test('a masked value that was the mask already is written like every other', () => {
+  const redact: ColumnAction = { ...(last4(0) as ColumnAction & { kind: 'mask' }), mask: 'redact' };
+  const masker = compileCopyMasker(csv, 2, compileRowMasker([pass(0), redact]));
+  const [same, other] = ['a,[masked]\n', 'a,"something else"\n'].map((body) => {
+    const sink = new ByteSink(8);
+    masker.mask(message(body), 0, 5 + body.length, sink);
+    return sink.take().toString();
+  });
+  assert.equal(same, other);
 });
 
 const signature = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8)]);

@@ -5,19 +5,11 @@
  * Layouts (PostgreSQL documentation, COPY): the server sends one CopyData message per row; in binary the first one also
  * holds the file's header, and the last one is a trailer.
  */
-import { CountersignError } from '../errors.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
+import { backslash, copyData, escapes, lineFeed, malformedCopy, TextLayout, type CopyLayout } from './copy-layout.ts';
+import { afterBinaryHead, BinaryCopyStream, TextCopyStream, type CopyStream } from './copy-stream.ts';
 import type { RowMasker } from './rows.ts';
-
-export interface CopyLayout {
-  readonly format: 'text' | 'csv' | 'binary';
-  /** One ASCII character each. */
-  readonly delimiter: string;
-  readonly quote: string;
-  readonly escape: string;
-  readonly nullText: string;
-  readonly header: boolean;
-}
+import { rowTooLarge, type StreamLimits } from './streamed-cells.ts';
 
 export interface CopiedRow {
   /** 0 for a header or a trailer. */
@@ -31,9 +23,14 @@ export interface CopyMasker {
    * @throws CountersignError `protocol_violation` for what is no whole row of the layout
    */
   mask(src: Buffer, start: number, end: number, sink: ByteSink): CopiedRow;
+  /**
+   * The same for a message that is too large to be taken whole.
+   * @param bodyBytes behind its length
+   * @throws CountersignError `message_too_large` where nothing of it is masked
+   */
+  stream(bodyBytes: number, limits: StreamLimits): CopyStream;
 }
 
-const copyData = 0x64;
 const dataRow = 0x44;
 const messageHead = 5;
 
@@ -48,10 +45,10 @@ export const copyAsItIs: CopyMasker = {
     sink.copy(src, start, end);
     return { rows: 1, maskedCells: 0 };
   },
+  stream(_bodyBytes, limits) {
+    throw rowTooLarge(limits.delivered);
+  },
 };
-
-const signature = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1');
-const binaryHeadBytes = signature.length + 8;
 
 class BinaryCopy implements CopyMasker {
   readonly #masker: RowMasker;
@@ -67,10 +64,10 @@ class BinaryCopy implements CopyMasker {
   mask(src: Buffer, start: number, end: number, sink: ByteSink): CopiedRow {
     const result = this.#result;
     let at = start + messageHead;
-    if (this.#ended) throw malformed('data behind the trailer');
+    if (this.#ended) throw malformedCopy('data behind the trailer');
     if (!this.#began) {
       this.#began = true;
-      at = afterHead(src, at, end);
+      at = afterBinaryHead(src, at, end);
     }
     result.rows = 0;
     result.maskedCells = 0;
@@ -97,30 +94,20 @@ class BinaryCopy implements CopyMasker {
     finishMessage(sink, message);
     return result;
   }
-}
 
-function afterHead(src: Buffer, at: number, end: number): number {
-  if (end - at < binaryHeadBytes || src.compare(signature, 0, signature.length, at, at + signature.length) !== 0) {
-    throw malformed('it does not begin with the signature of a binary COPY');
+  stream(bodyBytes: number, limits: StreamLimits): CopyStream {
+    if (this.#masker.passThrough) throw rowTooLarge(limits.delivered);
+    if (this.#ended) throw malformedCopy('data behind the trailer');
+    const isFirst = !this.#began;
+    this.#began = true;
+    return new BinaryCopyStream(this.#masker.streamed(), isFirst, bodyBytes, limits);
   }
-  // Flags: bit 16 would put object ids in front of the columns (up to PostgreSQL 11); nothing else is known.
-  if (src.readUInt32BE(at + signature.length) !== 0) throw malformed('flags that are not known');
-  const after = at + binaryHeadBytes + src.readUInt32BE(at + signature.length + 4);
-  if (after > end) throw malformed('its header reaches beyond the message');
-  return after;
 }
-
-const backslash = 0x5c;
-const lineFeed = 0x0a;
 
 class TextCopy implements CopyMasker {
   readonly #masker: RowMasker;
   readonly #columns: number;
-  readonly #csv: boolean;
-  readonly #delimiter: number;
-  readonly #quote: number;
-  readonly #escape: number;
-  readonly #null: Buffer;
+  readonly #layout: TextLayout;
   #header: boolean;
   /** Where each column begins and ends in the message, as it was sent. */
   readonly #starts: Uint32Array;
@@ -132,11 +119,7 @@ class TextCopy implements CopyMasker {
   constructor(layout: CopyLayout, columns: number, masker: RowMasker) {
     this.#masker = masker;
     this.#columns = columns;
-    this.#csv = layout.format === 'csv';
-    this.#delimiter = layout.delimiter.charCodeAt(0);
-    this.#quote = layout.quote.charCodeAt(0);
-    this.#escape = layout.escape.charCodeAt(0);
-    this.#null = Buffer.from(layout.nullText);
+    this.#layout = new TextLayout(layout);
     this.#header = layout.header;
     this.#starts = new Uint32Array(columns);
     this.#ends = new Uint32Array(columns);
@@ -145,7 +128,7 @@ class TextCopy implements CopyMasker {
   mask(src: Buffer, start: number, end: number, sink: ByteSink): CopiedRow {
     const result = this.#result;
     result.maskedCells = 0;
-    if (src[end - 1] !== lineFeed) throw malformed('a row without its end');
+    if (src[end - 1] !== lineFeed) throw malformedCopy('a row without its end');
     result.rows = this.#header ? 0 : 1;
     if (this.#header || this.#masker.passThrough) {
       // Names of columns are the statement's own words, no data.
@@ -163,6 +146,16 @@ class TextCopy implements CopyMasker {
     return result;
   }
 
+  stream(bodyBytes: number, limits: StreamLimits): CopyStream {
+    if (this.#header || this.#masker.passThrough) throw rowTooLarge(limits.delivered);
+    return new TextCopyStream(this.#layout, this.#masker.streamed(), bodyBytes, limits);
+  }
+
+  #isMasked(column: number): boolean {
+    const kind = this.#masker.streamed()[column]?.kind;
+    return kind === 'constant' || kind === 'computed';
+  }
+
   /** Makes a DataRow of src[at, end). */
   #read(src: Buffer, at: number, end: number): void {
     const row = this.#row;
@@ -171,25 +164,25 @@ class TextCopy implements CopyMasker {
     row.int32(0);
     row.int16(this.#columns);
     for (let column = 0; column < this.#columns; column++) {
-      if (at > end) throw malformed('a column is missing');
+      if (at > end) throw malformedCopy('a column is missing');
       const cell = row.length;
       row.int32(0);
-      const stop = this.#csv ? this.#readCsv(src, at, end) : this.#readText(src, at, end);
+      const stop = this.#layout.isCsv ? this.#readCsv(src, at, end) : this.#readText(src, at, end);
       this.#starts[column] = at;
       this.#ends[column] = stop;
       if (this.#isNull(src, at, stop)) {
         row.length = cell;
         row.int32(-1);
       } else row.buffer.writeInt32BE(row.length - cell - 4, cell);
-      if (stop < end && src[stop] !== this.#delimiter) throw malformed('bytes behind a column');
+      if (stop < end && src[stop] !== this.#layout.delimiter) throw malformedCopy('bytes behind a column');
       at = stop + 1;
     }
-    if (at <= end) throw malformed('more columns than were described');
+    if (at <= end) throw malformedCopy('more columns than were described');
     row.buffer.writeInt32BE(row.length - 1, 1);
   }
 
   #isNull(src: Buffer, start: number, stop: number): boolean {
-    const text = this.#null;
+    const text = this.#layout.nullText;
     return stop - start === text.length && src.compare(text, 0, text.length, start, stop) === 0;
   }
 
@@ -197,11 +190,11 @@ class TextCopy implements CopyMasker {
   #readText(src: Buffer, at: number, end: number): number {
     const row = this.#row;
     let copied = at;
-    for (; at < end && src[at] !== this.#delimiter; at++) {
+    for (; at < end && src[at] !== this.#layout.delimiter; at++) {
       if (src[at] !== backslash) continue;
       row.copy(src, copied, at);
       at++;
-      if (at >= end) throw malformed('it ends in the middle of an escape');
+      if (at >= end) throw malformedCopy('it ends in the middle of an escape');
       const code = src[at] as number;
       row.byte(escapes.get(code) ?? code);
       copied = at + 1;
@@ -212,23 +205,23 @@ class TextCopy implements CopyMasker {
 
   #readCsv(src: Buffer, at: number, end: number): number {
     const row = this.#row;
-    if (src[at] !== this.#quote || at >= end) {
+    if (src[at] !== this.#layout.quote || at >= end) {
       const start = at;
-      while (at < end && src[at] !== this.#delimiter) at++;
+      while (at < end && src[at] !== this.#layout.delimiter) at++;
       row.copy(src, start, at);
       return at;
     }
     at++;
     let copied = at;
     for (; ; at++) {
-      if (at >= end) throw malformed('a quoted value without its end');
+      if (at >= end) throw malformedCopy('a quoted value without its end');
       const code = src[at];
       const next = at + 1 < end ? src[at + 1] : undefined;
-      if (code === this.#escape && (next === this.#quote || next === this.#escape)) {
+      if (code === this.#layout.escape && (next === this.#layout.quote || next === this.#layout.escape)) {
         row.copy(src, copied, at);
         at++;
         copied = at;
-      } else if (code === this.#quote) break;
+      } else if (code === this.#layout.quote) break;
     }
     row.copy(src, copied, at);
     return at + 1;
@@ -244,54 +237,25 @@ class TextCopy implements CopyMasker {
     let before = messageHead + 2;
     let after = messageHead + 2;
     for (let column = 0; column < this.#columns; column++) {
-      if (column > 0) sink.byte(this.#delimiter);
+      if (column > 0) sink.byte(this.#layout.delimiter);
       const sizeBefore = row.readInt32BE(before);
       const sizeAfter = masked.readInt32BE(after);
       const endBefore = before + 4 + Math.max(sizeBefore, 0);
       const endAfter = after + 4 + Math.max(sizeAfter, 0);
-      if (sizeBefore === sizeAfter && row.compare(masked, after + 4, endAfter, before + 4, endBefore) === 0) {
+      // How a masked value is written must not depend on whether it was the same before.
+      const isAsItWas = !this.#isMasked(column) && sizeBefore === sizeAfter;
+      if (isAsItWas && row.compare(masked, after + 4, endAfter, before + 4, endBefore) === 0) {
         sink.copy(src, this.#starts[column] ?? 0, this.#ends[column] ?? 0);
-      } else if (sizeAfter < 0) sink.append(this.#null);
-      else if (this.#csv) this.#writeCsv(masked, after + 4, endAfter, sink);
-      else this.#writeText(masked, after + 4, endAfter, sink);
+      } else if (sizeAfter < 0) sink.append(this.#layout.nullText);
+      else this.#layout.writeValue(masked, after + 4, endAfter, sink);
       before = endBefore;
       after = endAfter;
     }
     sink.byte(lineFeed);
     finishMessage(sink, message);
   }
-
-  #writeText(cell: Buffer, at: number, end: number, sink: ByteSink): void {
-    for (; at < end; at++) {
-      const code = cell[at] as number;
-      const letter = letters.get(code);
-      if (letter !== undefined || code === backslash || code === this.#delimiter) sink.byte(backslash);
-      sink.byte(letter ?? code);
-    }
-  }
-
-  /** Always in quotes: then it is no NULL and needs no second look. */
-  #writeCsv(cell: Buffer, at: number, end: number, sink: ByteSink): void {
-    sink.byte(this.#quote);
-    for (; at < end; at++) {
-      const code = cell[at] as number;
-      if (code === this.#quote || code === this.#escape) sink.byte(this.#escape);
-      sink.byte(code);
-    }
-    sink.byte(this.#quote);
-  }
 }
-
-/** Letters behind a backslash in the text layout, and what they stand for. */
-const escapes: ReadonlyMap<number, number> = new Map(
-  Object.entries({ b: 8, f: 12, n: 10, r: 13, t: 9, v: 11 }).map(([letter, code]) => [letter.charCodeAt(0), code]),
-);
-const letters: ReadonlyMap<number, number> = new Map([...escapes].map(([letter, code]) => [code, letter]));
 
 function finishMessage(sink: ByteSink, message: number): void {
   sink.buffer.writeInt32BE(sink.length - message - 1, message + 1);
-}
-
-function malformed(what: string): CountersignError {
-  return new CountersignError('protocol_violation', `COPY data from the target: ${what}`);
 }

@@ -1,7 +1,16 @@
 /** What the mask `hash` puts in the place of a value: equal values stay equal, whatever the wire format. */
+import { ByteaText } from './bytea-text.ts';
 
 /** Keyed digest (HMAC-SHA-256, 32 bytes) of a value. Equal values have equal digests under one key. */
 export type HashValue = (value: Uint8Array) => Buffer;
+
+export interface StreamedHash {
+  update(piece: Uint8Array): void;
+  end(): Buffer;
+}
+
+/** `begin` gives the same digest for a value that comes piece by piece. */
+export type KeyedHash = HashValue & { readonly begin: () => StreamedHash };
 
 /** `h:` and the first 16 hex digits of the digest. */
 export function textDigest(hash: HashValue, value: Uint8Array): string {
@@ -39,29 +48,11 @@ export function byteaDigest(hash: HashValue, src: Buffer, start: number, end: nu
   return value === undefined ? null : Buffer.from(`\\x${hash(value).toString('hex')}`);
 }
 
-const backslash = 0x5c;
-
-/** The bytes that a bytea in text stands for, under either setting of bytea_output. */
+/** The bytes that a bytea in text stands for. */
 export function byteaValue(src: Buffer, start: number, end: number): Buffer | undefined {
-  if (src[start] === backslash && start + 1 < end && src[start + 1] === 0x78) {
-    return hexBytes(src.toString('latin1', start + 2, end), '');
-  }
-  const value = Buffer.alloc(end - start);
-  let length = 0;
-  for (let at = start; at < end; at++) {
-    let byte = src.readUInt8(at);
-    if (byte === backslash) {
-      if (at + 1 < end && src[at + 1] === backslash) at++;
-      else {
-        const octal = src.toString('latin1', at + 1, Math.min(at + 4, end));
-        if (!/^[0-3][0-7]{2}$/.test(octal)) return undefined;
-        byte = Number.parseInt(octal, 8);
-        at += 3;
-      }
-    }
-    value[length++] = byte;
-  }
-  return value.subarray(0, length);
+  const text = new ByteaText();
+  const value = text.write(src.subarray(start, end));
+  return text.end() ? value : undefined;
 }
 
 function hexBytes(text: string, separator: string): Buffer | undefined {

@@ -8,7 +8,7 @@ import type { ColumnRef, Lineage, OutputColumn } from '../sql/statement.ts';
 import type { ResultColumn } from '../wire/postgres/backend.ts';
 import { compileCellDetector, holdsAddresses } from './detect-cell.ts';
 import type { CompiledDetectors } from './detectors.ts';
-import type { HashValue } from './digests.ts';
+import type { KeyedHash } from './digests.ts';
 import type { MaskIndex } from './mask-index.ts';
 import { firstUserOid } from './type-oids.ts';
 import { strongerRule, type ColumnRule, type ConnectionMasking, type MaskSpec } from './policy.ts';
@@ -25,7 +25,7 @@ export type ColumnAction =
       readonly kind: 'mask';
       readonly mask: MaskSpec;
       readonly ruleId: string;
-      readonly hash: HashValue;
+      readonly hash: KeyedHash;
       /** NULL is masked, too: in an expression, whether it is NULL can be made to say anything about the value. */
       readonly hidesNull: boolean;
     } & CellForm);

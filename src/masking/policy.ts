@@ -9,7 +9,7 @@
 import { createHmac } from 'node:crypto';
 import { CountersignError } from '../errors.ts';
 import { digestOf, type Json } from '../lib/canonical-json.ts';
-import type { HashValue } from './digests.ts';
+import type { HashValue, KeyedHash, StreamedHash } from './digests.ts';
 import { compileDetectors, type CompiledDetectors, type DetectorRule } from './detectors.ts';
 import { compileGlob, foldCase } from './glob.ts';
 
@@ -48,7 +48,7 @@ export interface ConnectionMasking {
   /** The strongest rule that matches. System schemas are matched only by rules that name the schema without `*`. */
   columnRule(schema: string, table: string, column: string): ColumnRule | undefined;
   readonly detectors: CompiledDetectors;
-  readonly hash: HashValue;
+  readonly hash: KeyedHash;
 }
 
 /**
@@ -66,7 +66,7 @@ export function compileMasking(
       compilePattern(`${template.name}/columns[${index}]`, column.match, column.mask),
     ),
   );
-  const hash: HashValue = (value) => createHmac('sha256', options.hashKey).update(value).digest();
+  const hash = keyedHash(options.hashKey);
   return {
     digest: digestOf({
       templates: applying as unknown as Json,
@@ -86,6 +86,18 @@ export function compileMasking(
     ),
     hash,
   };
+}
+
+function keyedHash(key: Uint8Array): KeyedHash {
+  const begin = (): StreamedHash => {
+    const hmac = createHmac('sha256', key);
+    return {
+      update: (piece) => void hmac.update(piece),
+      end: () => hmac.digest(),
+    };
+  };
+  const whole: HashValue = (value) => createHmac('sha256', key).update(value).digest();
+  return Object.assign(whole, { begin });
 }
 
 function appliesTo(template: MaskingTemplate, labels: Readonly<Record<string, string>>): boolean {

@@ -10,6 +10,7 @@ import { CountersignError } from '../errors.ts';
 import type { ByteSink } from '../lib/byte-sink.ts';
 import { compileCellDetector, type CellDetector } from './detect-cell.ts';
 import type { ColumnAction } from './plan.ts';
+import { streamedColumn, type StreamedColumn } from './streamed-cells.ts';
 import { compileMask } from './types.ts';
 
 export interface RowRun {
@@ -30,6 +31,8 @@ export interface RowMasker {
    * @throws CountersignError `protocol_violation` for a malformed row; then the sink is as it was
    */
   maskRun(src: Buffer, from: number, to: number, sink: ByteSink): RowRun;
+  /** The same for rows that are too large to be taken whole. */
+  streamed(): readonly StreamedColumn[];
 }
 
 const dataRow = 0x44;
@@ -61,7 +64,7 @@ export function compileRowMasker(actions: readonly ColumnAction[]): RowMasker {
       if (detects[column] !== undefined) kinds[column] = detect;
     }
   }
-  return new CompiledRowMasker(kinds, constants, computes, detects);
+  return new CompiledRowMasker(actions, kinds, constants, computes, detects);
 }
 
 /** A cell as it stands in a row: length, then bytes. */
@@ -77,6 +80,8 @@ const nullCell = Buffer.from([0xff, 0xff, 0xff, 0xff]);
 
 class CompiledRowMasker implements RowMasker {
   readonly passThrough: boolean;
+  readonly #actions: readonly ColumnAction[];
+  #streamed: readonly StreamedColumn[] | undefined;
   readonly #kinds: Uint8Array;
   readonly #constants: readonly Buffer[];
   readonly #computes: readonly (Compute | undefined)[];
@@ -84,16 +89,22 @@ class CompiledRowMasker implements RowMasker {
   readonly #run = { end: 0, rows: 0, maskedCells: 0 };
 
   constructor(
+    actions: readonly ColumnAction[],
     kinds: Uint8Array,
     constants: readonly Buffer[],
     computes: readonly (Compute | undefined)[],
     detects: readonly (CellDetector | undefined)[],
   ) {
+    this.#actions = actions;
     this.#kinds = kinds;
     this.#constants = constants;
     this.#computes = computes;
     this.#detects = detects;
     this.passThrough = kinds.every((kind) => kind === pass);
+  }
+
+  streamed(): readonly StreamedColumn[] {
+    return (this.#streamed ??= this.#actions.map((action) => streamedColumn(action)));
   }
 
   maskDataRow(src: Buffer, start: number, end: number, sink: ByteSink): number {

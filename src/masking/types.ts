@@ -141,6 +141,9 @@ function asBytes(text: string | undefined): Buffer | null {
   return text === undefined ? null : Buffer.from(text, 'latin1');
 }
 
+/** Of a longer array in bytes nothing is shown: a row that is too large to be taken whole could not keep it. */
+export const longestArray = 64 * 1024;
+
 /** A mask that shows a part of the elements shows it of each, and so how many there are. */
 function elementParts(target: MaskTarget): Render | undefined {
   const elementType = elementTypeOf(target.typeOid);
@@ -149,6 +152,7 @@ function elementParts(target: MaskTarget): Render | undefined {
   if (render === undefined) return undefined;
   const form = { format: target.format, elementType };
   return (src, start, end) => {
+    if (end - start > longestArray) return placeholderOf(target.typeOid, target.format);
     const changed = rewriteArray(src, start, end, form, render);
     // Nothing changes in an array that is empty or has only NULLs.
     return changed === undefined ? src.subarray(start, end) : changed;

@@ -3,6 +3,7 @@ import type { CommonTableExpr, Node, SelectStmt, WithClause } from 'libpg-query'
 import { addPredicates, type Run } from './expressions.ts';
 import { union, unionOf, Unresolved, type CteBinding, type CteScope, type Field, type Scope } from './scope.ts';
 import { bodyIf, stringsOf } from './tree.ts';
+import { isLong, lengthOfField } from './value-length.ts';
 
 /** Each round adds at least one source to one column; real queries need two or three. */
 const maxRounds = 50;
@@ -63,16 +64,24 @@ function fixpoint(cte: CteBinding, query: Node, select: SelectStmt, run: Run): r
   const scope = withCtes(select.withClause, cte.scope);
   let fields = named(run.query({ SelectStmt: select.larg ?? {} }, scope), cte.query);
   for (let round = 0; round < maxRounds; round++) {
-    cte.fields = fields.map((field) => ({ ...field, verbatim: false, followsNulls: false }));
+    cte.fields = fields.map((field) => recursive(field));
     const next = named(run.query(query, cte.scope), cte.query);
     const grown = next.map((field, index) => ({
       ...field,
       sources: union(field.sources, fields[index]?.sources ?? new Set()),
+      length: recursive(field).length,
     }));
-    if (grown.every((field, index) => field.sources.size === fields[index]?.sources.size)) return grown;
+    const isSettled = (field: Field, before: Field | undefined) =>
+      before !== undefined && field.sources.size === before.sources.size && field.length === recursive(before).length;
+    if (grown.every((field, index) => isSettled(field, fields[index]))) return grown;
     fields = grown;
   }
   throw new Unresolved(`the recursive query ${cte.query.ctename ?? ''} is too deep`);
+}
+
+/** A round may make a value longer, and there are as many as somebody wants. */
+function recursive(field: Field): Field {
+  return { ...field, verbatim: false, followsNulls: false, length: lengthOfField(field) | isLong };
 }
 
 function named(fields: readonly Field[], query: CommonTableExpr): readonly Field[] {

@@ -19,6 +19,7 @@ import {
 import type { Catalogue, CatalogueRelation } from './statement.ts';
 import { arrayType, hasType, isTotalCall, isTotalCast, isTotalField, isTotalOperator, isTotalOutput } from './total.ts';
 import { bodyIf, kindSet, stringOf, stringsOf, tagged, taggedAs } from './tree.ts';
+import { noteGrowth, type Sizes } from './value-length.ts';
 import {
   areComparable,
   areHarmlessArguments,
@@ -47,6 +48,7 @@ export interface Run {
   readonly subqueryFields: WeakMap<object, Field>;
   /** Types of values that were asked for before, by the body of their expression. */
   readonly types: WeakMap<object, string | undefined>;
+  readonly sizes: Sizes;
   query(node: Node, parent: Scope): readonly Field[];
   relationFields(relation: CatalogueRelation): readonly Field[];
 }
@@ -374,6 +376,7 @@ function call(body: FuncCall, scope: Scope, run: Run, use: Use): Sources {
     isTotalCall(body, parts, run.catalogue) &&
     areHarmlessArguments(body, parts, scope, run);
   if (!isTotal) addPredicates(run, args);
+  noteGrowth(body, run);
   return union(args, aggregate(body, scope, run));
 }
 

@@ -25,6 +25,7 @@ import { isSystemSchema } from './system-relations.ts';
 import { kindSet, taggedAs } from './tree.ts';
 import type { Shape } from './effects.ts';
 import { viewTree } from './uses.ts';
+import { lengthOfStored, noteRow } from './value-length.ts';
 
 const outermost: Scope = { items: [], parent: undefined, ctes: undefined };
 const maxViewDepth = 64;
@@ -33,6 +34,7 @@ export function lineageOf(shape: Shape, catalogue: Catalogue): Lineage {
   const run = newRun(catalogue, 'session', 0);
   try {
     const fields = fieldsOf(shape, run);
+    if (run.sizes.grows) addPredicates(run, run.sizes.chosen);
     return { resolved: true, outputs: outputsOf(fields, catalogue), predicates: columnsOf(run.predicates, catalogue) };
   } catch (error) {
     if (error instanceof Unresolved) return { resolved: false, reason: error.message };
@@ -65,6 +67,7 @@ function newRun(catalogue: Catalogue, reading: NameReading, depth: number): Run 
     subqueryNames: new WeakMap(),
     subqueryFields: new WeakMap(),
     types: new WeakMap(),
+    sizes: { grows: false, chosen: new Set() },
     query: (node, parent) => queryFields(node, parent, run),
     relationFields: (relation) => relationFields(relation, catalogue, depth),
   };
@@ -82,6 +85,7 @@ function queryFields(node: Node, parent: Scope, run: Run): readonly Field[] {
   run.queries++;
   if (run.queries > maxQueries) throw new Unresolved('the statement has too many subqueries');
   const fields = fieldsOfQuery(node, parent, run);
+  noteRow(fields, run);
   if (fields.length > maxColumns) throw new Unresolved(`a query has more than ${maxColumns} columns`);
   return fields;
 }
@@ -178,6 +182,7 @@ function viewFields(view: CatalogueRelation, catalogue: Catalogue, depth: number
         verbatim: fields[index]?.verbatim ?? false,
         type: column.typeName,
         followsNulls: fields[index]?.followsNulls,
+        length: fields[index]?.length,
       };
     });
   } catch (error) {
@@ -200,6 +205,7 @@ function baseFields(relation: CatalogueRelation): readonly Field[] {
       verbatim: sources.size === 1,
       type: column.typeName,
       followsNulls: column.generatedFrom === undefined,
+      length: lengthOfStored,
     };
   });
 }

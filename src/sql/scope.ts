@@ -50,6 +50,8 @@ export interface Field {
   readonly type?: string | undefined;
   /** Whether it is NULL follows from which columns are NULL, not from what they hold. Not said counts as no. */
   readonly followsNulls?: boolean | undefined;
+  /** See `value-length.ts`. Not said counts as long, except for a base column. */
+  readonly length?: number | undefined;
 }
 
 /** One thing that FROM made visible. */

@@ -18,6 +18,7 @@ import {
   type Sources,
 } from './scope.ts';
 import { bodyIf, integerOf, stringOf, tagged } from './tree.ts';
+import { answersGuesses, lengthOf, lengthOfField, type Length } from './value-length.ts';
 import { commonTypeOf, typeOfValue } from './value-type.ts';
 import { followsNulls, followsNullsField } from './value.ts';
 
@@ -58,6 +59,7 @@ function setOperation(
       verbatim: false,
       type: commonTypeOf(field, other),
       followsNulls: followsNullsField(field) && other !== undefined && followsNullsField(other),
+      length: lengthOfField(field) | (other === undefined ? 0 : lengthOfField(other)),
     };
   });
   // All but UNION ALL compare whole rows.
@@ -68,15 +70,20 @@ function setOperation(
 
 function values(select: SelectStmt, rows: readonly Node[], scope: Scope, run: Run): readonly Field[] {
   const columns: Sources[] = [];
+  const lengths: Length[] = [];
   rows.forEach((row, index) => {
     const items = bodyIf(row, 'List')?.items ?? [];
     if (index > 0 && items.length !== columns.length)
       throw new Unresolved('the rows of VALUES have different numbers of columns');
     items.forEach((item, position) => {
-      columns[position] = union(columns[position] ?? noSources, sourcesOf(item, scope, run));
+      const sources = sourcesOf(item, scope, run);
+      columns[position] = union(columns[position] ?? noSources, sources);
+      lengths[position] = (lengths[position] ?? 0) | noteLength(item, sources, scope, run);
     });
   });
-  const fields = columns.map((sources, index) => ({ name: `column${index + 1}`, sources, verbatim: false }));
+  const fields = columns.map((sources, index) => {
+    return { name: `column${index + 1}`, sources, verbatim: false, length: lengths[index] };
+  });
   orderBy(select.sortClause, fields, scope, run);
   return fields;
 }
@@ -142,7 +149,8 @@ function fieldOf(value: Node, alias: string | undefined, scope: Scope, run: Run)
     if (found.kind === 'row' && found.item.open)
       throw new Unresolved('the columns of a function in FROM are not known');
     const sources = found.kind === 'row' ? rowSources(found.item) : noSources;
-    return { name: alias ?? outputName(value, run.subqueryNames), sources, verbatim: false };
+    const row = { name: alias ?? outputName(value, run.subqueryNames), sources, verbatim: false };
+    return { ...row, length: lengthOf(value, scope, run) };
   }
   const sources = sourcesOf(value, scope, run);
   return {
@@ -151,7 +159,15 @@ function fieldOf(value: Node, alias: string | undefined, scope: Scope, run: Run)
     verbatim: false,
     type: typeOfValue(value, scope, run),
     followsNulls: followsNulls(value, scope, run),
+    length: noteLength(value, sources, scope, run),
   };
+}
+
+/** Where the length of a value answers guesses, what it is made of counts as compared. */
+function noteLength(value: Node, sources: Sources, scope: Scope, run: Run): Length {
+  const length = lengthOf(value, scope, run);
+  if (answersGuesses(length)) addPredicates(run, sources);
+  return length;
 }
 
 function groupBy(node: Node, fields: readonly Field[], scope: Scope, run: Run): void {

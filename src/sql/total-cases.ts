@@ -124,4 +124,91 @@ export const totalCases: readonly (readonly [string, string])[] = [
     "select x from customers, xmltable('/a' passing '<a/>' columns x text path ssn) t",
     'x<customers.ssn | customers.ssn',
   ],
+  // made long, and cut or chosen by what is found in it
+  [
+    "select trim(name || ' ' || ssn), split_part(ssn, '-', 1) || '-' from customers",
+    'btrim<customers.name,customers.ssn ?column?<customers.ssn',
+  ],
+  ["select split_part(ssn || $1, 'a', 1) from customers", 'split_part<customers.ssn | customers.ssn'],
+  [
+    "select split_part(ssn || p, 'a', 1) from customers, (select repeat('x', 9999) p) r",
+    'split_part<customers.ssn | customers.ssn',
+  ],
+  [
+    'select trim(x || x) from (select ssn || name x from customers) q',
+    'btrim<customers.name,customers.ssn | customers.name,customers.ssn',
+  ],
+  [
+    'select trim(t) from (with recursive r(t) as (select ssn from customers union all select t from r) select t from r) q',
+    'btrim<customers.ssn | customers.ssn',
+  ],
+  ["select replace(string_agg(ssn, ''), 'a', '') from customers", 'replace<customers.ssn | customers.ssn'],
+  ["select string_agg(trim(ssn), ',') from customers", 'string_agg<customers.ssn | customers.ssn'],
+  [
+    'select greatest(ssn, name), greatest(age, 3) from customers',
+    'greatest<customers.name,customers.ssn greatest<customers.age',
+  ],
+  ['select greatest(ssn, $1) from customers', 'greatest<customers.ssn | customers.ssn'],
+  ['select greatest(age, $1), greatest(born, $2) from customers', 'greatest<customers.age greatest<customers.born'],
+  ["select max(x) from (select ssn x from customers union all select 'a') q", 'max<customers.ssn'],
+  ['select max(x) from (select ssn x from customers union all select $1) q', 'max<customers.ssn | customers.ssn'],
+  [
+    "select string_agg(distinct ssn, ','), count(distinct ssn) from customers",
+    'string_agg<customers.ssn count<customers.ssn',
+  ],
+  [
+    "select count(distinct x), string_agg(distinct x, ',') from (select ssn x from customers union all select 'a') q",
+    'count<customers.ssn string_agg<customers.ssn | customers.ssn',
+  ],
+  [
+    "select jsonb_build_object(ssn, 1), jsonb_build_object('a', ssn, 'b', $1), jsonb_object_agg(id, ssn) from customers",
+    'jsonb_build_object<customers.ssn jsonb_build_object<customers.ssn jsonb_object_agg<customers.id,customers.ssn',
+  ],
+  [
+    "select jsonb_build_object(ssn, 1, 'a', $1::text) from customers",
+    'jsonb_build_object<customers.ssn | customers.ssn',
+  ],
+  [
+    "select jsonb_object_agg(k, 1) from (select ssn k from customers union all select 'a') q",
+    'jsonb_object_agg<customers.ssn | customers.ssn',
+  ],
+  [
+    "select json_build_object('name', trim(name), 'ssn', replace(ssn, '-', '')) from customers",
+    'json_build_object<customers.name,customers.ssn',
+  ],
+  [
+    "select to_char(born, 'FMMonth') || $1, quote_literal(ssn) || $2 from customers",
+    '?column?<customers.born ?column?<customers.ssn | customers.born,customers.ssn',
+  ],
+  // or long in another place of the row
+  ["select trim(ssn), repeat('x', 9999) from customers", 'btrim<customers.ssn repeat< | customers.ssn'],
+  [
+    "select trim(ssn), repeat('-', 10), name || $1, upper($2) from customers",
+    'btrim<customers.ssn repeat< ?column?<customers.name upper<',
+  ],
+  ["select upper(ssn), repeat('x', 9999) from customers", 'upper<customers.ssn repeat<'],
+  ["select trim(ssn) from customers order by repeat('x', 9999)", 'btrim<customers.ssn | customers.ssn'],
+  ["select trim(ssn) from customers, repeat('x', 9999) p", 'btrim<customers.ssn | customers.ssn'],
+  ['select trim(ssn), array(select 1) from customers', 'btrim<customers.ssn array< | customers.ssn'],
+  [
+    "select trim(ssn), (select string_agg(name, '') from customers) from customers",
+    'btrim<customers.ssn string_agg<customers.name | customers.ssn',
+  ],
+  [
+    'select trim(ssn), to_json(to_json(to_json(name)::text)::text) from customers',
+    'btrim<customers.ssn to_json<customers.name | customers.ssn',
+  ],
+  [
+    "select trim(ssn), replace(replace(replace(name, 'a', 'bb'), 'b', 'aa'), 'a', 'bb') from customers",
+    'btrim<customers.ssn replace<customers.name | customers.name,customers.ssn',
+  ],
+  [
+    "select trim(ssn), 'x'::char(9999) || name from customers",
+    'btrim<customers.ssn ?column?<customers.name | customers.ssn',
+  ],
+  [
+    `select trim(ssn)${', $1'.repeat(17)} from customers`,
+    `btrim<customers.ssn ${'?column?< '.repeat(17).trim()} | customers.ssn`,
+  ],
+  [`select trim(ssn)${', $1'.repeat(16)} from customers`, `btrim<customers.ssn ${'?column?< '.repeat(16).trim()}`],
 ];

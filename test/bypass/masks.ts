@@ -86,9 +86,8 @@ for (const text of [
   addGuess(text);
 }
 
-/** Known to answer a guess. With `substr` and one character a guess, this reads the whole value. */
-const sizeOfRow = 'the error of a row beyond maxRowBytes comes or not, and says the size of the raw row';
-addGuess("select split_part(token || p, $, 1) from vault, (select repeat('x', 34000000) p) r where id = 1", sizeOfRow);
+// With `substr` and one character a guess, this would read the whole value.
+addGuess("select split_part(token || p, $, 1) from vault, (select repeat('x', 34000000) p) r where id = 1");
 const uniqueTells = 'a unique constraint on a masked column says to an INSERT whether the value is there';
 addGuess('insert into locker (id, token) values (90001, $) returning 1', uniqueTells);
 

@@ -12,6 +12,7 @@ import { schemaCodeScripts } from './schema-code.ts';
 import { bypassColumns, bypassSchema, leaked } from './schema.ts';
 import { newProtocolScripts } from './new-protocol.ts';
 import { newAttacks } from './new-statements.ts';
+import { sizeScripts } from './sizes.ts';
 import { attacks, knownLeaks } from './statements.ts';
 import type { Attack } from './attack-lists.ts';
 
@@ -42,6 +43,7 @@ export function allAttacks(): readonly RunnableAttack[] {
     newProtocolScripts,
     maskScripts,
     containerScripts,
+    sizeScripts,
     schemaCodeScripts,
     approvalScripts,
     aftermathScripts,

@@ -169,6 +169,7 @@ export interface GateOptions {
   readonly policies: PolicySet;
   readonly forward: (bytes: Buffer) => void;
   readonly deliver?: (bytes: Buffer) => void;
+  readonly maxRowBytes?: number;
 }
 
 /** One session at the gate. What it delivers, logs and records is kept. */
@@ -182,7 +183,7 @@ export class Gate {
   endedBy: string | undefined;
   #paused = { client: false, target: false };
 
-  constructor({ connection, policies, forward, deliver }: GateOptions) {
+  constructor({ connection, policies, forward, deliver, maxRowBytes }: GateOptions) {
     this.session = new GateSession({
       identity: reader,
       admissions: new Admissions({
@@ -206,7 +207,7 @@ export class Gate {
       node: 'test',
       limits: {
         maxMessageBytes: 1024 * 1024,
-        maxRowBytes: 64 * 1024 * 1024,
+        maxRowBytes: maxRowBytes ?? 64 * 1024 * 1024,
         maxStatementBytes: 256 * 1024,
         holdTimeoutMs: 1_000,
       },

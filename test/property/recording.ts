@@ -100,6 +100,7 @@ export async function replay(
   connection: GateConnection,
   policies: PolicySet,
   cut: Cut,
+  maxRowBytes?: number,
 ): Promise<Replay> {
   const forwarded: Buffer[] = [];
   let forwardedBytes = 0;
@@ -110,6 +111,7 @@ export async function replay(
       forwarded.push(Buffer.from(bytes));
       forwardedBytes += bytes.length;
     },
+    ...(maxRowBytes === undefined ? {} : { maxRowBytes }),
   });
   for (const { client, target } of recorded.steps) {
     for (const piece of cut.client(client)) {

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { startGateWorld, type GateWorld } from './gate-world.ts';
 import { record, replay, whole, type Cut, type Recorded } from './recording.ts';
 import { propertyData, propertyMasking, propertySchema, rawValueIn } from './schema.ts';
-import { transcripts } from './transcripts.ts';
+import { largeRowLimit, largeRows, transcripts } from './transcripts.ts';
 
 let world: GateWorld;
 
@@ -69,6 +69,30 @@ describe('a session cut at every byte boundary', () => {
           `delivered, cut ${index}`,
         );
         assert.equal(gate.recorded.compare(gate.delivered), 0, 'what is recorded is what is delivered');
+      }
+    });
+  }
+});
+
+describe('rows beyond the limit, which are read as streams', () => {
+  for (const [name, steps] of largeRows) {
+    it(name, async () => {
+      const recorded = await record(world, 'one', steps);
+      assert.equal(rawValueIn(recorded.delivered), undefined, 'a raw value was delivered');
+      const longest = Math.max(...recorded.steps.flatMap((step) => step.target.map(({ bytes }) => bytes.length)));
+      assert.ok(longest > largeRowLimit, 'nothing of it is large');
+      const single = Array.from({ length: Math.ceil(longest / 7) }, (_, index) => 1 + index * 7);
+      const cuts: Cut[] = [
+        whole,
+        ...single.map((at) => ({ ...whole, target: twoPieces(at) })),
+        ...[1, 2, 3, 64].map((size) => ({ ...whole, target: piecesOf(size), waits: size > 2 })),
+      ];
+      for (const cut of cuts) {
+        const { gate } = await replay(recorded, world.connection('one'), world.policies, cut, largeRowLimit);
+        assert.equal(gate.endedBy, undefined);
+        assert.deepEqual(gate.surprises, []);
+        assert.equal(gate.delivered.toString('latin1'), recorded.delivered.toString('latin1'));
+        assert.equal(gate.recorded.compare(gate.delivered), 0);
       }
     });
   }

@@ -207,3 +207,21 @@ export const transcripts: ReadonlyMap<string, readonly Step[]> = new Map([
     [ask('create table nobody ()'), batch(frame.parse('', 'drop table plain'), frame.bind('', ''), frame.execute(''))],
   ],
 ]);
+
+const large =
+  "select id, ssn || repeat('x', 1500) a, name, secret::text || repeat('y', 900) b, card from people order by id";
+
+/** What every row of them is delivered as, is within this; as the target sends them, none is. In bytes. */
+export const largeRowLimit = 700;
+export const largeRows: ReadonlyMap<string, readonly Step[]> = new Map([
+  ['simple', [ask(`${large} limit 2; select 1; ${large} limit 1`)]],
+  ['binary', [batch(...run(`${large} limit 2`, 1)), batch(...run('select label from plain limit 1', 1))]],
+  ...['', '(format csv)', '(format binary)'].map((options): [string, Step[]] => [
+    `copy ${options}`,
+    [ask(`copy (${large} limit 2) to stdout ${options}`, 'select ssn from people limit 1')],
+  ]),
+  [
+    'an error text',
+    [ask('begin; select ssn from people limit 1', "select repeat('z', 900)::integer", 'rollback', 'select 1')],
+  ],
+]);

@@ -192,6 +192,74 @@ void describe('FrameSplitter', () => {
     }
   });
 
+  /** Frames and streams as they come; a stop after every message resumes where it stopped. */
+  function withStreams(pieces: readonly Buffer[], stops: boolean): string[] {
+    const seen: string[] = [];
+    let body: Buffer[] = [];
+    const splitter = new FrameSplitter({
+      maxFrameBytes: limit,
+      openStream: (type, bodyBytes) => {
+        if (type !== 68) return undefined;
+        return {
+          write: (buffer, start, end) => {
+            assert.ok(!splitter.isBetweenFrames);
+            body.push(Buffer.from(buffer.subarray(start, end)));
+          },
+          end: () => {
+            const whole = Buffer.concat(body);
+            assert.equal(whole.length, bodyBytes);
+            seen.push(`stream ${whole.toString('hex')}`);
+            body = [];
+            return !stops;
+          },
+        };
+      },
+    });
+    for (const piece of pieces) {
+      for (let at = 0; at < piece.length; ) {
+        const before = seen.length;
+        at = splitter.push(piece, at, piece.length, (_type, buffer, start, end) => {
+          seen.push(`frame ${buffer.toString('hex', start, end)}`);
+          return !stops;
+        });
+        assert.ok(!stops || seen.length - before <= 1);
+        assert.ok(splitter.pendingBytes < limit);
+      }
+    }
+    assert.ok(splitter.isBetweenFrames);
+    return seen;
+  }
+
+  void test('hands a frame over the limit to a stream, the same bytes at every boundary', () => {
+    const frames = [
+      { type: 68, body: Buffer.alloc(20, 'a') },
+      { type: 68, body: Buffer.alloc(limit - 4, 'b') },
+      { type: 68, body: Buffer.alloc(2 * limit, 'c') },
+      { type: 67, body: Buffer.alloc(limit - 5, 'd') },
+      { type: 68, body: Buffer.alloc(limit + 1, 'e') },
+    ];
+    const bytes = Buffer.concat(frames.map(bytesOf));
+    const expected = frames.map((each) =>
+      each.body.length + 5 > limit ? `stream ${each.body.toString('hex')}` : `frame ${bytesOf(each).toString('hex')}`,
+    );
+    for (const stops of [false, true]) {
+      for (let at = 0; at <= bytes.length; at++)
+        assert.equal(withStreams(cut(bytes, [at]), stops).join(), expected.join());
+      assert.deepEqual(
+        withStreams(cut(bytes, [1, 2, 3, 4, 1020, 1021, 1022, 1023, 1024, 1025, 1026]), stops),
+        expected,
+      );
+    }
+    assert.throws(
+      () => withStreams([header('T', limit)], false),
+      (error) => {
+        assert.ok(error instanceof CountersignError);
+        assert.equal(error.message, 'message "T" is larger than the limit of 1000', 'it does not say how large');
+        return error.code === 'message_too_large';
+      },
+    );
+  });
+
   void test('takes a frame of exactly the limit', () => {
     const bytes = bytesOf({ type: 81, body: Buffer.alloc(limit - 5) });
     assert.equal(split([bytes]).length, 1);

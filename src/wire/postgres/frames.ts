@@ -9,6 +9,20 @@ const smallestRoom = 256;
 /** Receives a whole frame, type byte included, as buffer[start, end). Returning `false` stops the scan after it. */
 export type OnFrame = (type: number, buffer: Buffer, start: number, end: number) => boolean | void;
 
+/** Takes a message that is larger than the limit piece by piece, so that it need not be kept. */
+export interface FrameStream {
+  /** The next bytes of the body: what stands behind the length. */
+  write(buffer: Buffer, start: number, end: number): void;
+  /** The message is complete. Returning `false` stops the scan after it. */
+  end(): boolean | void;
+}
+
+/** Asked for each message that is larger than the limit; undefined = it is refused. `bodyBytes` leaves the header out. */
+export type OpenFrameStream = (type: number, bodyBytes: number) => FrameStream | undefined;
+
+/** In the place of a size: the frame is taken as a stream. */
+const streamed = -1;
+
 /**
  * Cuts a byte stream into frames. Frames that lie wholly in a chunk are handed over in place, without any allocation;
  * only a frame that a chunk leaves unfinished is collected in a buffer of its own, which is bounded.
@@ -18,12 +32,21 @@ export type OnFrame = (type: number, buffer: Buffer, start: number, end: number)
  */
 export class FrameSplitter {
   readonly #maxFrameBytes: number;
+  readonly #openStream: OpenFrameStream | undefined;
   #partial: Buffer = Buffer.alloc(0);
   #partialLength = 0;
+  #stream: FrameStream | undefined;
+  #streamLeft = 0;
   #failure: CountersignError | undefined;
 
-  constructor(options: { readonly maxFrameBytes: number }) {
+  constructor(options: { readonly maxFrameBytes: number; readonly openStream?: OpenFrameStream }) {
     this.#maxFrameBytes = options.maxFrameBytes;
+    this.#openStream = options.openStream;
+  }
+
+  /** The next byte begins a frame. */
+  get isBetweenFrames(): boolean {
+    return this.#partialLength === 0 && this.#stream === undefined;
   }
 
   /** Bytes of an unfinished frame that are kept until the rest comes. */
@@ -34,23 +57,35 @@ export class FrameSplitter {
   /**
    * Takes chunk[from, to).
    * @returns the offset of the first byte that was not taken: `to`, or less if `onFrame` stopped the scan
-   * @throws CountersignError `message_too_large` before a too large frame is collected, `protocol_violation` for a length below 4
+   * @throws CountersignError `message_too_large` before a too large frame is collected, where `openStream` does not take it;
+   *   `protocol_violation` for a length below 4
    */
   push(chunk: Buffer, from: number, to: number, onFrame: OnFrame): number {
     if (this.#failure !== undefined) throw this.#failure;
     let position = from;
     if (this.#partialLength > 0) {
       position = this.#complete(chunk, position, to);
-      if (this.#partialLength < headerBytes || this.#partialLength < this.#sizeOf(this.#partial, 0)) return position;
-      const frame = this.#partial;
-      const size = this.#partialLength;
-      // The buffer is given away: the handler may keep views of it.
-      this.#partial = Buffer.alloc(0);
-      this.#partialLength = 0;
-      if (onFrame(frame[0] ?? 0, frame, 0, size) === false) return position;
+      if (this.#stream === undefined) {
+        if (this.#partialLength < headerBytes || this.#partialLength < this.#sizeOf(this.#partial, 0)) return position;
+        const frame = this.#partial;
+        const size = this.#partialLength;
+        // The buffer is given away: the handler may keep views of it.
+        this.#partial = Buffer.alloc(0);
+        this.#partialLength = 0;
+        if (onFrame(frame[0] ?? 0, frame, 0, size) === false) return position;
+      }
+    }
+    if (this.#stream !== undefined) {
+      position = this.#feed(this.#stream, chunk, position, to);
+      if (this.#stream !== undefined || this.#stopped) return position;
     }
     while (to - position >= headerBytes) {
       const size = this.#sizeOf(chunk, position);
+      if (size === streamed) {
+        position = this.#feed(this.#stream as unknown as FrameStream, chunk, position + headerBytes, to);
+        if (this.#stream !== undefined || this.#stopped) return position;
+        continue;
+      }
       if (size > to - position) break;
       const start = position;
       position += size;
@@ -60,7 +95,20 @@ export class FrameSplitter {
     return to;
   }
 
-  /** The bytes of the frame whose header is at `start`, type byte included. */
+  #stopped = false;
+
+  /** Hands as much of chunk[from, to) to the stream as belongs to it. */
+  #feed(stream: FrameStream, chunk: Buffer, from: number, to: number): number {
+    const end = from + Math.min(this.#streamLeft, to - from);
+    this.#streamLeft -= end - from;
+    if (end > from) stream.write(chunk, from, end);
+    if (this.#streamLeft > 0) return end;
+    this.#stream = undefined;
+    this.#stopped = stream.end() === false;
+    return end;
+  }
+
+  /** The bytes of the frame whose header is at `start`, type byte included; `streamed` where a stream takes it. */
   #sizeOf(buffer: Buffer, start: number): number {
     const length = buffer.readInt32BE(start + 1);
     if (length < 4) {
@@ -71,9 +119,16 @@ export class FrameSplitter {
       throw this.#failure;
     }
     if (length >= this.#maxFrameBytes) {
+      this.#stream = this.#openStream?.(buffer[start] ?? 0, length - 4);
+      if (this.#stream !== undefined) {
+        this.#streamLeft = length - 4;
+        return streamed;
+      }
+      // What a target sends may be raw: how long it is, is not said.
+      const size = this.#openStream === undefined ? ` of ${length + 1} bytes` : '';
       this.#failure = new CountersignError(
         'message_too_large',
-        `message ${typeName(buffer[start])} of ${length + 1} bytes is larger than the limit of ${this.#maxFrameBytes}`,
+        `message ${typeName(buffer[start])}${size} is larger than the limit of ${this.#maxFrameBytes}`,
         { hint: 'raise gateway.limits.maxMessageBytes (client) or maxRowBytes (target) if this is legitimate' },
       );
       throw this.#failure;
@@ -90,7 +145,12 @@ export class FrameSplitter {
       position += take;
       if (this.#partialLength < headerBytes) return position;
     }
-    const take = Math.min(this.#sizeOf(this.#partial, 0) - this.#partialLength, to - position);
+    const size = this.#sizeOf(this.#partial, 0);
+    if (size === streamed) {
+      this.#partialLength = 0;
+      return position;
+    }
+    const take = Math.min(size - this.#partialLength, to - position);
     this.#append(chunk, position, position + take);
     return position + take;
   }
