@@ -9,6 +9,7 @@ import { effectsOf } from './effects.ts';
 import { lineageOf } from './lineage.ts';
 import { parseStatements, type ParsedStatement } from './parse.ts';
 import { bodyIf } from './tree.ts';
+import type { Uses } from './uses.ts';
 import type { Catalogue, CopyOut, Lineage, StatementFacts, StatementFault } from './statement.ts';
 
 const nothing = {
@@ -89,7 +90,7 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
       ? { kind: 'relation', message: missing, position: undefined }
       : undefined;
   if (!lineage.resolved) {
-    for (const name of uses.callLike) unknowns.push(`${name} may be a function`);
+    for (const name of callLike(uses, catalogue)) unknowns.push(`${name} may be a function`);
   }
   return {
     class: effects.class,
@@ -112,6 +113,14 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
       unknowns.length === 0 &&
       lineage.resolved,
   };
+}
+
+/** What stands behind a dot and is no column for certain. */
+function callLike(uses: Uses, catalogue: Catalogue): readonly string[] {
+  const columns = new Set(
+    uses.relations.flatMap(({ oid }) => (catalogue.relationByOid(oid)?.columns ?? []).map((column) => column.name)),
+  );
+  return [...uses.callLike, ...uses.dotted.filter((name) => !columns.has(name))];
 }
 
 function rowsOf(statementClass: StatementFacts['class'], tree: ParsedStatement['tree']): number | undefined {

@@ -27,6 +27,8 @@ export interface RawCatalogue {
   readonly functions: readonly { readonly name: string }[];
   readonly operators: readonly { readonly name: string }[];
   readonly types: readonly { readonly name: string; readonly is_enum: boolean }[];
+  readonly convertedTypes: readonly { readonly oid: Oid }[];
+  readonly userCode: readonly { readonly oid: Oid }[];
 }
 
 const kinds: Readonly<Record<string, RelationKind>> = {
@@ -78,6 +80,7 @@ export function makeCatalogue(raw: RawCatalogue): Catalogue {
     if (names === undefined) bySchema.set(relation.schema, (names = new Map()));
     names.set(relation.name, relation);
   }
+  const userCode = new Set(raw.userCode.map((row) => Number(row.oid)));
   const lookup = raw.searchPath.includes('pg_catalog') ? raw.searchPath : ['pg_catalog', ...raw.searchPath];
   return {
     version: createHash('sha256').update(JSON.stringify(raw)).digest('hex'),
@@ -96,6 +99,8 @@ export function makeCatalogue(raw: RawCatalogue): Catalogue {
     userOperators: new Set(raw.operators.map((row) => row.name)),
     userTypes: new Set(raw.types.map((row) => row.name)),
     enumTypes: new Set(raw.types.filter((row) => row.is_enum).map((row) => row.name)),
+    convertedTypes: new Set(raw.convertedTypes.map((row) => Number(row.oid))),
+    callsUserCode: (oid) => userCode.has(oid),
   };
 }
 

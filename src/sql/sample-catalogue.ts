@@ -107,6 +107,8 @@ export const sampleRaw: RawCatalogue = {
     { name: 'customers', is_enum: false },
     { name: 'ssn_type', is_enum: false },
   ],
+  convertedTypes: [],
+  userCode: [],
 };
 
 export const sampleCatalogue: Catalogue = makeCatalogue(sampleRaw);

@@ -174,4 +174,8 @@ export interface Catalogue {
   readonly userTypes: ReadonlySet<string>;
   /** Names that only enum types (and their arrays) bear: casts to them compute on their argument alone. */
   readonly enumTypes?: ReadonlySet<string> | undefined;
+  /** OIDs of types whose values a function of users converts or compares without being named. */
+  readonly convertedTypes: ReadonlySet<number>;
+  /** Whether reading or writing the relation may call code of users that no text names; of 0, whether anything may. */
+  callsUserCode(relationOid: number): boolean;
 }

@@ -38,6 +38,8 @@ export interface Uses {
    * resolves each or fails; where it failed, these are unknown.
    */
   readonly callLike: readonly string[];
+  /** More such names: of what stands in FROM, so that they may be columns. */
+  readonly dotted: readonly string[];
 }
 
 export interface UsesOptions {
@@ -60,6 +62,7 @@ export const noUses: Uses = {
   into: undefined,
   paging: false,
   callLike: [],
+  dotted: [],
 };
 
 /** Kinds that may stand in a query. */
@@ -95,6 +98,7 @@ class Collector {
   into: RangeVar | undefined;
   paging = false;
   readonly callLike = new Set<string>();
+  readonly dotted = new Set<string>();
   readonly #catalogue: Catalogue;
   readonly #options: UsesOptions;
   readonly #depth: number;
@@ -258,6 +262,9 @@ class Collector {
       if (isSystemSchema(schema) && !isHarmlessCatalogueRelation(use)) {
         this.unknowns.add(`system relation ${shown} may hold data or secrets`);
       }
+      if (this.#catalogue.callsUserCode(oid)) {
+        this.unknowns.add(`${shown} has values that functions of the database's users convert, compare or compute`);
+      }
       if (kind === 'composite-type' || kind === 'other') this.unknowns.add(`${shown} is not a table or view`);
       if (access === 'write' && relation.rules.some((rule) => rule.startsWith('CREATE RULE'))) {
         this.unknowns.add(`${shown} has rewrite rules`);
@@ -326,7 +333,8 @@ class Collector {
 
   #dotted(names: readonly Node[] | undefined, onAnyValue: boolean): void {
     for (const name of stringsOf(names)) {
-      if (onAnyValue ? !knownFields.has(name) : this.#catalogue.userFunctions.has(name)) this.callLike.add(name);
+      if (this.#catalogue.userFunctions.has(name)) this.callLike.add(name);
+      else if (!knownFields.has(name)) (onAnyValue ? this.callLike : this.dotted).add(name);
     }
   }
 
@@ -368,12 +376,15 @@ export function usesOfRelations(
 
 function collect(tree: unknown, catalogue: Catalogue, options: UsesOptions, depth: number): Uses {
   const collector = new Collector(catalogue, options, depth);
+  if (options.checkNames && catalogue.callsUserCode(0)) {
+    collector.unknowns.add('a cast between built-in types calls a function of users, and no text has to name it');
+  }
   collector.visit(tree, '', undefined);
   return finish(collector);
 }
 
 function finish(collector: Collector): Uses {
-  const { parameters, modifies, signals, locks, into, paging, callLike } = collector;
+  const { parameters, modifies, signals, locks, into, paging, callLike, dotted } = collector;
   return {
     relations: [...collector.relations.values()],
     unknowns: [...collector.unknowns],
@@ -384,6 +395,7 @@ function finish(collector: Collector): Uses {
     into,
     paging,
     callLike: [...callLike],
+    dotted: [...dotted],
   };
 }
 

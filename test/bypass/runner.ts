@@ -5,6 +5,7 @@ import { startHarness } from '../harness.ts';
 import { aftermathScripts } from './aftermath.ts';
 import { approvalScripts } from './approvals.ts';
 import { World, type Script, type Tapped, type Verdict } from './attack.ts';
+import { functionAttacks, functionScripts } from './functions.ts';
 import { maskScripts } from './masks.ts';
 import { protocolScripts } from './protocol.ts';
 import { schemaCodeScripts } from './schema-code.ts';
@@ -33,7 +34,7 @@ const ownCodes = /^(42501|0A000|ZC|25001|42(601|P01) countersign: )/;
 /** Every attack, in the order in which they run: what is left behind is looked at last. */
 export function allAttacks(): readonly RunnableAttack[] {
   const session: { tapped?: Promise<Tapped> } = {};
-  const statements = [...attacks, ...newAttacks].map((attack, index) =>
+  const statements = [...attacks, ...newAttacks, ...functionAttacks].map((attack, index) =>
     fromStatement(attack, `attack-${index}-`, session),
   );
   const scripts = [
@@ -41,6 +42,7 @@ export function allAttacks(): readonly RunnableAttack[] {
     newProtocolScripts,
     maskScripts,
     schemaCodeScripts,
+    functionScripts,
     approvalScripts,
     aftermathScripts,
   ].flat();
