@@ -26,25 +26,25 @@ export const functionAttacks: readonly Attack[] = [
     "select * from pg_catalog.ts_stat('select to_tsvector(token) from vault', 'ab')",
     "select ts_rewrite('a'::tsquery, 'select to_tsquery(token), to_tsquery(token) from vault')",
     "select * from ts_debug('x')",
-    "select pg_stat_get_backend_activity(1), pg_stat_get_backend_pid(1)",
+    'select pg_stat_get_backend_activity(1), pg_stat_get_backend_pid(1)',
     'select * from pg_stat_get_progress_info($$ANALYZE$$)',
     "select * from pg_logical_slot_peek_changes('s', null, null)",
     "select * from pg_create_logical_replication_slot('s', 'test_decoding')",
     'select lo_get(16400), lo_open(16400, 262144), loread(0, 100)',
     "select pg_ls_dir('.'), pg_ls_logdir(), pg_current_logfile()",
-    "select pg_mcv_list_items(stxdmcv) from pg_statistic_ext_data",
+    'select pg_mcv_list_items(stxdmcv) from pg_statistic_ext_data',
     'select currtid2($$vault$$, $$(0,1)$$::tid)',
     "select pg_restore_attribute_stats('schemaname', 'public', 'relname', 'vault')",
     'select pg_extension_config_dump($$vault$$, $$$$)',
     "select gin_clean_pending_list('vault_token')",
     'select pg_sequence_last_value($$numbers$$)',
     'select texteq(label, $$x$$), int4pl(1, 2), textin($$x$$) from plain',
-    "select pg_prepared_statement(), pg_cursor()",
+    'select pg_prepared_statement(), pg_cursor()',
   ),
   ...masked(
     'functions that only compute',
     "select upper('x'), lower(label), format('%s', id), random_normal() is null from plain",
-    "select jsonb_to_tsvector('{\"a\": \"b\"}', '\"all\"'), to_tsquery('a & b'), hashtext(label) from plain",
+    'select jsonb_to_tsvector(\'{"a": "b"}\', \'"all"\'), to_tsquery(\'a & b\'), hashtext(label) from plain',
     "select pg_lsn(1), pg_wal_lsn_diff('0/2', '0/1'), pg_visible_in_snapshot('1', pg_current_snapshot())",
   ),
   ...refused(
@@ -224,7 +224,12 @@ add('aggregates of users', (world) =>
     world,
     `${peek('step', 'state text, value text')}; create aggregate public.max(text) (sfunc = step, stype = text); create aggregate gather(text) (sfunc = step, stype = text)`,
     'drop aggregate gather(text); drop aggregate public.max(text); drop function step(text, text)',
-    ['select gather(label) from plain', 'select max(label) from plain', 'select gather(label) over () from plain', 'select public.gather(label) from plain'],
+    [
+      'select gather(label) from plain',
+      'select max(label) from plain',
+      'select gather(label) over () from plain',
+      'select public.gather(label) from plain',
+    ],
   ),
 );
 
@@ -270,6 +275,11 @@ add('operators of users that a view uses without naming them', (world) =>
      create view tinted as select case row(1)::tint when row(2)::tint then 1 else 2 end as a, nullif(row(1)::tint, row(1)::tint) is null as b;
      grant all on tinted to cs_executor`,
     'drop view tinted; drop type tint cascade',
-    ['select * from tinted', 'select a from tinted', 'select 1 where row(1)::tint is distinct from row(2)::tint', 'select 1 = 1'],
+    [
+      'select * from tinted',
+      'select a from tinted',
+      'select 1 where row(1)::tint is distinct from row(2)::tint',
+      'select 1 = 1',
+    ],
   ),
 );
