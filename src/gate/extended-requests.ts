@@ -118,6 +118,13 @@ export class ExtendedRequests {
     start: number,
     end: number,
   ): void {
+    const { catalogue, nothingMasked } = admission.snapshot;
+    const { convertedTypes } = catalogue;
+    if (convertedTypes.size > 0 && !nothingMasked) {
+      const { parameterTypes } = decodeParse(buffer, start, end);
+      const converted = parameterTypes.find((type) => convertedTypes.has(type));
+      if (converted !== undefined) return this.#side.refuse(convertedParameter(converted), 'extended');
+    }
     const prepared: Prepared = {
       name,
       text,
@@ -393,6 +400,15 @@ export class ExtendedRequests {
     if (prepared.statement?.touchesMasked === true && prepared.statement.facts.class !== 'read') return '…';
     return this.#session.recordable(value);
   }
+}
+
+/** With such a parameter every call, operator and cast may be one of the users' functions, and no text names it. */
+function convertedParameter(typeOid: number): CountersignError {
+  return new CountersignError(
+    'statement_unknown',
+    `countersign: a parameter has the type with OID ${typeOid}, whose values functions of the database's users convert`,
+    { hint: 'send the parameter without a type, or as text' },
+  );
 }
 
 /** Whether this very Bind is what was approved, and was not executed yet. */

@@ -8,6 +8,7 @@ import { copyOutOf } from './copy-out.ts';
 import { effectsOf } from './effects.ts';
 import { lineageOf } from './lineage.ts';
 import { parseStatements, type ParsedStatement } from './parse.ts';
+import { isStoredDefault, readsStoredDefaults } from './system-relations.ts';
 import { bodyIf } from './tree.ts';
 import type { Uses } from './uses.ts';
 import type { Catalogue, CopyOut, Lineage, StatementFacts, StatementFault } from './statement.ts';
@@ -89,6 +90,9 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     missing !== undefined && unknowns.every((reason) => missingRelation.test(reason))
       ? { kind: 'relation', message: missing, position: undefined }
       : undefined;
+  if (lineage.resolved ? lineage.predicates.some(isStoredDefault) : uses.relations.some(readsStoredDefaults)) {
+    unknowns.push('pg_attribute.attmissingval may hold data');
+  }
   if (!lineage.resolved) {
     for (const name of callLike(uses, catalogue)) unknowns.push(`${name} may be a function`);
   }

@@ -46,15 +46,15 @@ export const leftOut: Readonly<Record<string, readonly string[]>> = {
   'changes the server, the session or statistics, or takes a number that is gone then': words(`
     brin_desummarize_range brin_summarize_new_values brin_summarize_range gin_clean_pending_list pg_backup_start
     pg_backup_stop pg_cancel_backend pg_clear_attribute_stats pg_clear_relation_stats pg_create_restore_point
-    pg_current_xact_id pg_export_snapshot pg_import_system_collations pg_log_backend_memory_contexts 
+    pg_current_xact_id pg_nextoid pg_export_snapshot pg_import_system_collations pg_log_backend_memory_contexts 
     pg_reload_conf pg_restore_attribute_stats pg_restore_relation_stats pg_rotate_logfile pg_rotate_logfile_old
     pg_stop_making_pinned_objects pg_switch_wal pg_terminate_backend set_config setseed txid_current`),
   waits: words('pg_sleep pg_sleep_for pg_sleep_until'),
   'is of no use to people': words(`
-    amvalidate current_user dexp dlog1 dlog10 dround dtrunc enum_send getpgusername int4inc int8_sum numeric_div_trunc
+    amvalidate pg_collation_actual_version pg_database_collation_actual_version current_user dexp dlog1 dlog10 dround dtrunc enum_send getpgusername int4inc int8_sum numeric_div_trunc
     numeric_exp numeric_inc numeric_ln numeric_log numeric_sqrt pg_event_trigger_ddl_commands
     pg_event_trigger_dropped_objects pg_event_trigger_table_rewrite_oid pg_event_trigger_table_rewrite_reason
-    pg_extension_update_paths pg_input_error_info pg_sequence_parameters pg_tablespace_databases
+    pg_extension_update_paths pg_input_error_info pg_jit_available pg_sequence_parameters pg_tablespace_databases
     pg_timezone_abbrevs_abbrevs pg_timezone_abbrevs_zone postgresql_fdw_validator textlen`),
 };
 

@@ -92,8 +92,8 @@ const castingFunctions = words(`
 
 /** They read the catalogue's names, definitions, sizes and rights, or say something about this session; never rows. */
 const catalogueFunctions = words(`
-  has_largeobject_privilege pg_basetype pg_collation_actual_version pg_database_collation_actual_version pg_get_acl
-  pg_get_replica_identity_index pg_jit_available pg_relation_filenode pg_settings_get_flags pg_trigger_depth system_user
+  has_largeobject_privilege pg_basetype pg_get_acl
+  pg_get_replica_identity_index pg_relation_filenode pg_settings_get_flags pg_trigger_depth system_user
   col_description current_database current_schema current_schemas current_setting getdatabaseencoding has_any_column_privilege
   has_column_privilege has_database_privilege has_foreign_data_wrapper_privilege has_function_privilege
   has_language_privilege has_parameter_privilege has_schema_privilege has_sequence_privilege has_server_privilege

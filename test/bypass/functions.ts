@@ -1,6 +1,8 @@
 /** Attacks through functions, operators and casts: built-in ones that read by themselves, and those of users. */
+import assert from 'node:assert/strict';
 import { masked, refused, type Attack } from './attack-lists.ts';
 import { scriptList, type World } from './attack.ts';
+import { errorsOf, frame } from './wire.ts';
 import { leaked } from './schema.ts';
 
 export const functionAttacks: readonly Attack[] = [
@@ -55,10 +57,6 @@ export const functionAttacks: readonly Attack[] = [
     'select stavalues1 from pg_statistic',
     'select query from pg_stat_activity',
     'select * from pg_stat_statements_info',
-    'select attmissingval from pg_attribute',
-    'select attmissingval from pg_catalog.pg_attribute where attrelid = $$vault$$::regclass',
-    'select a from pg_attribute a',
-    'select to_jsonb(a) from pg_attribute a',
     'select data from pg_largeobject',
     'select * from pg_replication_slots',
     'select * from pg_stat_progress_analyze',
@@ -66,6 +64,31 @@ export const functionAttacks: readonly Attack[] = [
     'select * from pg_backend_memory_contexts',
     'select * from pg_hba_file_rules',
     'table pg_statistic',
+  ),
+  ...refused(
+    'values in the catalogue',
+    'select to_jsonb(a) from pg_attribute a',
+    "select attname from pg_attribute where attmissingval::text like '%zq7k%'",
+    'select attname from pg_attribute where attmissingval is distinct from null',
+    'select attname from pg_attribute a where a.attmissingval = a.attmissingval',
+    'select attname from pg_attribute order by attmissingval::text',
+    "select (attmissingval::text::text[])[1] from pg_attribute where attrelid = 'grown'::regclass",
+    "explain (analyze) select 1 from pg_attribute where attmissingval::text = 'x'",
+    'insert into chained (id, label) select 1, attmissingval::text from pg_attribute',
+    'select array_to_string(attmissingval, $$$$) || nullif($$$$, attname) from pg_attribute where attmissingval is not null and nosuch.x',
+  ),
+  ...masked(
+    'values in the catalogue',
+    "select attmissingval from pg_attribute where attrelid = 'grown'::regclass",
+    "select * from pg_catalog.pg_attribute where attrelid = 'grown'::regclass",
+    "select a.* from pg_attribute a where attrelid = 'grown'::regclass",
+    "select a from pg_attribute a where attrelid = 'grown'::regclass",
+    "select row_to_json(a) from pg_attribute a where attrelid = 'grown'::regclass",
+    "select attmissingval::text from pg_attribute where attrelid = 'grown'::regclass",
+    "select array_to_string(attmissingval, ','), x from (select attmissingval, array[attmissingval::text] x from pg_attribute where attrelid = 'grown'::regclass) q",
+    "with q as (table pg_attribute) select (select max(attmissingval::text) from q where attrelid = 'grown'::regclass)",
+    "select attmissingval from pg_attribute where attrelid = 'grown'::regclass union all select null",
+    'select * from grown',
   ),
   ...masked(
     'relations read directly',
@@ -134,24 +157,30 @@ export const functionScripts = scripts;
 let made = 0;
 
 /** The gateway looks again when a name is new, so that what was made before this relation is known too. */
-async function withCode(world: World, create: string, drop: string, texts: readonly string[]): Promise<void> {
-  const { client, taken } = await world.tapped();
-  const marker = `marker_${++made}`;
-  await world.harness.target(`${create}; create table ${marker} (id integer); grant all on ${marker} to cs_executor`);
-  const failures: string[] = [];
-  try {
+async function withCode(world: World, create: string, drop: string, work: () => Promise<void>): Promise<void> {
+  const { client } = await world.tapped();
+  const seen = async (sql: string) => {
+    const marker = `marker_${++made}`;
+    await world.harness.target(`${sql}; create table ${marker} (id integer); grant all on ${marker} to cs_executor`);
     await client.query(`select * from ${marker}`);
-    for (const text of texts) {
-      const told = await world.unapproved(world.told(client, text));
-      const raw = leaked(taken());
-      if (raw !== undefined) failures.push(`${text}: a raw value was received: ${raw}`);
-      else if (!/^(42501|0A000|ZC)/.test(told)) failures.push(`${text}: ${told}`);
-    }
+  };
+  await seen(create);
+  try {
+    await work();
   } finally {
-    await world.harness.target(`drop table ${marker}; ${drop}`);
-    const after = `marker_${++made}`;
-    await world.harness.target(`create table ${after} (id integer); grant all on ${after} to cs_executor`);
-    await client.query(`select * from ${after}`);
+    await seen(drop);
+  }
+}
+
+/** All of these are refused by the gateway, and say nothing. */
+async function refusedAll(world: World, texts: readonly string[]): Promise<void> {
+  const { client, taken } = await world.tapped();
+  const failures: string[] = [];
+  for (const text of texts) {
+    const told = await world.unapproved(world.told(client, text));
+    const raw = leaked(taken());
+    if (raw !== undefined) failures.push(`${text}: a raw value was received: ${raw}`);
+    else if (!/^(42501|0A000|ZC)/.test(told)) failures.push(`${text}: ${told}`);
   }
   if (failures.length > 0) throw new Error(failures.join('\n'));
 }
@@ -164,17 +193,18 @@ add('a function of users with the name of a built-in one, in any schema', (world
     world,
     `create schema aside; ${peek('aside.upper', 'integer')}; ${peek('public.lower', 'plain')}; ${peek('concat', 'plain, integer')}`,
     'drop schema aside cascade; drop function lower(plain); drop function concat(plain, integer)',
-    [
-      'select upper(id) from plain',
-      'select lower(p) from plain p',
-      'select p.lower from plain p',
-      'select (p).lower from plain p',
-      'select concat(p, 1) from plain p',
-      'select aside.upper(1)',
-      'select "lower"(row(1, $$a$$)::plain)',
-      'select * from lower($$x$$)',
-      'select l.* from plain p, lateral lower(p) l',
-    ],
+    () =>
+      refusedAll(world, [
+        'select upper(id) from plain',
+        'select lower(p) from plain p',
+        'select p.lower from plain p',
+        'select (p).lower from plain p',
+        'select concat(p, 1) from plain p',
+        'select aside.upper(1)',
+        'select "lower"(row(1, $$a$$)::plain)',
+        'select * from lower($$x$$)',
+        'select l.* from plain p, lateral lower(p) l',
+      ]),
   ),
 );
 
@@ -183,23 +213,24 @@ add('attribute notation and calls of functions of users', (world) =>
     world,
     `${peek('ssn_of', 'plain')}; ${peek('ssn_too', 'integer')}; ${peek('ssn_all', 'variadic text[]')}; ${peek('ssn_default', "a text default 'x'")}`,
     'drop function ssn_of(plain); drop function ssn_too(integer); drop function ssn_all(text[]); drop function ssn_default(text)',
-    [
-      'select p.ssn_of from plain p',
-      'select (p).ssn_of from plain p',
-      'select ssn_of(p) from plain p',
-      'select plain.ssn_of from plain',
-      'select public.plain.ssn_of from plain',
-      'select (select p).ssn_of from plain p',
-      'select g.ssn_too from generate_series(1, 2) g',
-      'select q.p.ssn_of from (select p from plain p) q',
-      'select (q.p).ssn_of from (select p from plain p) q',
-      "select ssn_all('a', 'b'), ssn_all(variadic array['a'])",
-      'select ssn_default()',
-      'select * from ssn_default() x, plain limit 1',
-      'select id from plain order by ssn_default()',
-      "select ('{1}'::int[])[1].ssn_too",
-      'select row_to_json(ssn_of(p)) from plain p',
-    ],
+    () =>
+      refusedAll(world, [
+        'select p.ssn_of from plain p',
+        'select (p).ssn_of from plain p',
+        'select ssn_of(p) from plain p',
+        'select plain.ssn_of from plain',
+        'select public.plain.ssn_of from plain',
+        'select (select p).ssn_of from plain p',
+        'select g.ssn_too from generate_series(1, 2) g',
+        'select q.p.ssn_of from (select p from plain p) q',
+        'select (q.p).ssn_of from (select p from plain p) q',
+        "select ssn_all('a', 'b'), ssn_all(variadic array['a'])",
+        'select ssn_default()',
+        'select * from ssn_default() x, plain limit 1',
+        'select id from plain order by ssn_default()',
+        "select ('{1}'::int[])[1].ssn_too",
+        'select row_to_json(ssn_of(p)) from plain p',
+      ]),
   ),
 );
 
@@ -208,14 +239,15 @@ add('operators of users', (world) =>
     world,
     `${peek('op', 'text, text')}; ${peek('op1', 'text')}; create operator public.||| (leftarg = text, rightarg = text, function = op); create operator public.~~~ (rightarg = text, function = op1)`,
     'drop operator ||| (text, text); drop operator ~~~ (none, text); drop function op(text, text); drop function op1(text)',
-    [
-      "select 'a'::text ||| 'b'",
-      "select 'a'::text operator(public.|||) 'b'",
-      "select ~~~ 'a'::text",
-      "select label ||| 'x' from plain",
-      "select 'a'::text ||| any (array['b'])",
-      'select id from plain order by label using |||',
-    ],
+    () =>
+      refusedAll(world, [
+        "select 'a'::text ||| 'b'",
+        "select 'a'::text operator(public.|||) 'b'",
+        "select ~~~ 'a'::text",
+        "select label ||| 'x' from plain",
+        "select 'a'::text ||| any (array['b'])",
+        'select id from plain order by label using |||',
+      ]),
   ),
 );
 
@@ -224,12 +256,13 @@ add('aggregates of users', (world) =>
     world,
     `${peek('step', 'state text, value text')}; create aggregate public.max(text) (sfunc = step, stype = text); create aggregate gather(text) (sfunc = step, stype = text)`,
     'drop aggregate gather(text); drop aggregate public.max(text); drop function step(text, text)',
-    [
-      'select gather(label) from plain',
-      'select max(label) from plain',
-      'select gather(label) over () from plain',
-      'select public.gather(label) from plain',
-    ],
+    () =>
+      refusedAll(world, [
+        'select gather(label) from plain',
+        'select max(label) from plain',
+        'select gather(label) over () from plain',
+        'select public.gather(label) from plain',
+      ]),
   ),
 );
 
@@ -246,22 +279,23 @@ add('casts of users, explicit, implicit and by the type of a column', (world) =>
      create view hidden_cast as select upper(mood) as shown from moods;
      grant all on hidden_cast to cs_executor`,
     'drop view hidden_cast; drop table moods; drop cast (plain as text); drop function from_plain(plain); drop type mood cascade',
-    [
-      'select upper(mood) from moods',
-      'select mood::text from moods',
-      'select mood || $$x$$::text from moods',
-      'select concat_ws($$-$$, mood::text) from moods',
-      'select 1::mood',
-      'select cast(id as mood) from plain',
-      'select ($$a$$::mood)::text',
-      'insert into moods (id, mood) select 1, id from plain where id = 1',
-      'select upper(p) from plain p',
-      'select p::text from plain p',
-      'select * from hidden_cast',
-      'select id from hidden_cast h, plain where h.shown is not null',
-      'select to_json(m) from moods m',
-      'select mood from moods union all select label from plain',
-    ],
+    () =>
+      refusedAll(world, [
+        'select upper(mood) from moods',
+        'select mood::text from moods',
+        'select mood || $$x$$::text from moods',
+        'select concat_ws($$-$$, mood::text) from moods',
+        'select 1::mood',
+        'select cast(id as mood) from plain',
+        'select ($$a$$::mood)::text',
+        'insert into moods (id, mood) select 1, id from plain where id = 1',
+        'select upper(p) from plain p',
+        'select p::text from plain p',
+        'select * from hidden_cast',
+        'select id from hidden_cast h, plain where h.shown is not null',
+        'select to_json(m) from moods m',
+        'select mood from moods union all select label from plain',
+      ]),
   ),
 );
 
@@ -275,11 +309,43 @@ add('operators of users that a view uses without naming them', (world) =>
      create view tinted as select case row(1)::tint when row(2)::tint then 1 else 2 end as a, nullif(row(1)::tint, row(1)::tint) is null as b;
      grant all on tinted to cs_executor`,
     'drop view tinted; drop type tint cascade',
-    [
-      'select * from tinted',
-      'select a from tinted',
-      'select 1 where row(1)::tint is distinct from row(2)::tint',
-      'select 1 = 1',
-    ],
+    () =>
+      refusedAll(world, [
+        'select * from tinted',
+        'select a from tinted',
+        'select 1 where row(1)::tint is distinct from row(2)::tint',
+        'select 1 = 1',
+      ]),
+  ),
+);
+
+add('a cast of users that the declared type of a parameter calls for', (world) =>
+  withCode(
+    world,
+    `${peek('from_plain', 'plain')}; create cast (plain as text) with function from_plain(plain) as implicit`,
+    'drop cast (plain as text); drop function from_plain(plain)',
+    async () => {
+      const [type] = await world.harness.target<{ oid: number; array: number }>(
+        "select oid::int, typarray::int as array from pg_type where typname = 'plain'",
+      );
+      const session = await world.raw();
+      for (const [oid, text, value] of [
+        [type?.oid, 'select upper($1)', '(1,a)'],
+        [type?.oid, 'select $1::text', '(1,a)'],
+        [type?.oid, "select concat_ws('-', $1::text)", '(1,a)'],
+        [type?.array, 'select $1::text[]', '{"(1,a)"}'],
+        [type?.array, "select array_to_string($1::text[], ',')", '{"(1,a)"}'],
+      ] as const) {
+        const answers = await session.run(
+          1,
+          frame.parse('', text, [oid ?? 0]),
+          frame.bind('', '', [value]),
+          frame.execute(''),
+          frame.sync(),
+        );
+        assert.equal(leaked(session.bytes), undefined, `a raw value: ${text}`);
+        assert.deepEqual(errorsOf(answers), ['42501'], text);
+      }
+    },
   ),
 );

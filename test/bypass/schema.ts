@@ -54,6 +54,9 @@ export const bypassSchema = `${customersSchema}
   create table chained (id integer primary key, label text);
   create view deep as with q as (select id, token from vault) select id, (select token from q where q.id = p.id) as label from plain p;
   create view unioned as select id, label from plain union all select id, token from vault;
+  create table grown (id integer);
+  insert into grown values (1);
+  alter table grown add column token text default reverse('1000k7qz');
   grant all on sequence numbers to public;
   analyze;
 `;
