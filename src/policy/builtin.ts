@@ -78,6 +78,22 @@ forbid (principal, action == Action::"setting", resource) when {
   )
 };
 
+// Plans, parse trees and statistics of statements come to the client as messages once its messages are verbose enough,
+// with constants and counts in them; what is written to the target's own log may go the same way.
+@id("setting-verbose")
+@code("statement_denied")
+@reason("this setting makes the server tell how it reads and runs statements, with values in it")
+@hint("client_min_messages may be notice, warning or error")
+forbid (principal, action == Action::"setting", resource) when {
+  context.setting.name like "debug_*" || context.setting.name like "log_*" || context.setting.name like "trace_*" ||
+  context.setting.name like "track_*" || context.setting.name like "auto_explain.*" ||
+  context.setting.name like "pg_stat_statements.*" || context.setting.name like "plpgsql.*" ||
+  (
+    context.setting.name == "client_min_messages" && context.command != "RESET" &&
+    !["notice", "warning", "error"].contains(context.setting.value)
+  )
+};
+
 // Segregation of duties. Humans are compared, not principals: a service account is its owner.
 @id("approve-needs-approver")
 @code("duty_missing")

@@ -83,7 +83,9 @@ export function actionOf(facts: StatementFacts, withinBudget: boolean): Statemen
 
 /** Settings by which the gateway itself reads texts and results, whatever is masked. */
 const settingsOfOurReading: ReadonlySet<string> = new Set(['client_encoding', 'standard_conforming_strings']);
-const settingRules: ReadonlySet<string> = new Set(['countersign/setting-unsafe', 'countersign/setting-value']);
+const settingRules: ReadonlySet<string> = new Set(
+  ['setting-unsafe', 'setting-value', 'setting-verbose'].map((id) => `countersign/${id}`),
+);
 
 /** Never throws: what cannot be decided is denied. */
 export function decideStatement(policySet: PolicySet, question: StatementQuestion): Decision {
