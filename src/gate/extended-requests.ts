@@ -159,7 +159,7 @@ export class ExtendedRequests {
       const stale = this.#session.options.admissions.connection.fresh() !== admission.snapshot;
       const needsRows = admission.sampleRows > 0 && !prepared.reserved;
       const needsGrant = admission.verdict === 'hold' && !grants(prepared.grant, buffer, start, end);
-      if (stale || needsRows || needsGrant) {
+      if (stale || needsRows || needsGrant || admission.verdict === 'deny') {
         this.#side.suspendBatch(this.#decideBind(prepared, Buffer.from(buffer.subarray(start, end))));
         return;
       }
@@ -255,7 +255,8 @@ export class ExtendedRequests {
       const isFetch = prepared.statement?.facts.cursor?.action === 'fetch';
       if (isFetch) portal.described = prepared.described = false;
       const { grant } = prepared;
-      if (prepared.admission?.verdict === 'hold' && grant?.used !== false) {
+      const verdict = prepared.admission?.verdict;
+      if (verdict === 'deny' || (verdict === 'hold' && grant?.used !== false)) {
         throw new CountersignError('grant_used', 'countersign: an execution without a grant got as far as Execute');
       }
       if (grant !== undefined) grant.used = true;

@@ -349,3 +349,21 @@ add('a cast of users that the declared type of a parameter calls for', (world) =
     },
   ),
 );
+
+add('a prepared statement that was denied once is denied again', async (world) => {
+  const session = await world.raw();
+  const text = "select id from changing where shown = 'zq7k0003'";
+  await world.harness.target(
+    'create view changing as select id, label as shown from plain; grant all on changing to cs_executor',
+  );
+  await session.run(1, frame.parse('kept', text), frame.sync());
+  await world.harness.target('create or replace view changing as select id, token as shown from vault');
+  const { client } = await world.tapped();
+  await world.harness.target('create table changed (id integer); grant all on changed to cs_executor');
+  await client.query('select * from changed');
+  const answers = [];
+  for (let turn = 0; turn < 3; turn++) {
+    answers.push(await session.run(1, frame.bind('', 'kept'), frame.execute(''), frame.sync()));
+  }
+  assert.deepEqual(answers.map(errorsOf), [['42501'], ['42501'], ['42501']]);
+});
