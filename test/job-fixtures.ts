@@ -112,7 +112,7 @@ export async function testReader(
     rowsAtMost: undefined,
     paging: false,
     parameters: 0,
-    lineage: { resolved: true, outputs, predicates },
+    lineage: { resolved: true, outputs, predicates, nullTests: [], equalities: [] },
     setting: undefined,
     transaction: undefined,
     copyOut: undefined,
@@ -125,6 +125,7 @@ export async function testReader(
     catalogue: () => Promise.resolve(catalogue),
     facts: () => facts,
     maskOf,
+    letsTestNull: () => true,
     outputMasks: (_facts, columns) =>
       columns.map((column) => {
         const ref = refOf(column);

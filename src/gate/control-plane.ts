@@ -89,6 +89,8 @@ export interface ControlPlane {
   awaitHold(hold: OpenHold, question: HoldQuestion, signal: AbortSignal): Promise<HoldOutcome>;
   /** Takes `rows` from the reader's budget on this connection, or takes nothing. */
   reserveSample(human: string, connection: string, rows: number): Promise<SampleReservation>;
+  /** Takes comparisons of masked columns with constants from the same kind of budget, with a limit of its own, or nothing. */
+  reserveEqualities(human: string, connection: string, values: number, limit: number): Promise<SampleReservation>;
   /** @throws run_not_open, chunk_not_available, run_statement_refused */
   beginChunk(
     identity: SessionIdentity,

@@ -37,6 +37,7 @@ export function scrubDetected(text: string, masking: ConnectionMasking): string 
  * reading can miss, withhold the whole text.
  */
 export function withoutLiterals(text: string): string {
-  if (/[$\\]|--|\/\*/.test(text)) return `(text of ${text.length} characters withheld: it writes to a masked relation)`;
+  if (/[$\\]|--|\/\*/.test(text))
+    return `(text of ${text.length} characters withheld: its literals may be masked values)`;
   return text.replace(/'[^']*(?:'|$)/g, "'…'").replace(/(?<![\w".])\d[\w.]*/g, '…');
 }

@@ -51,7 +51,13 @@ const ref = (relationOid: number, attnum: number): ColumnRef => ({
   column: '',
 });
 const output = (verbatim: boolean, ...sources: ColumnRef[]): OutputColumn => ({ name: 'c', sources, verbatim });
-const lineage = (...outputs: OutputColumn[]): Lineage => ({ resolved: true, outputs, predicates: [] });
+const lineage = (...outputs: OutputColumn[]): Lineage => ({
+  resolved: true,
+  outputs,
+  predicates: [],
+  nullTests: [],
+  equalities: [],
+});
 
 function plan(
   columns: readonly ResultColumn[],

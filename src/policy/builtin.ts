@@ -33,7 +33,7 @@ forbid (principal, action == Action::"unknown", resource) unless { context.nothi
 @id("masked-predicate")
 @code("masked_predicate")
 @reason("a masked column is used to filter, join, sort, group or limit")
-@hint("leave masked columns out of everything but the select list; 'is null' tests are allowed")
+@hint("leave masked columns out of everything but the select list, unless their rules allow 'is null' or an equality")
 forbid (principal, action in Action::"statement", resource) when { !context.maskedPredicates.isEmpty() };
 
 // Estimates and folded constants of a plan come from raw values.

@@ -30,7 +30,7 @@ function facts(more: Partial<StatementFacts> = {}): StatementFacts {
     rowsAtMost: undefined,
     paging: false,
     parameters: 0,
-    lineage: { resolved: true, outputs: [], predicates: [] },
+    lineage: { resolved: true, outputs: [], predicates: [], nullTests: [], equalities: [] },
     setting: undefined,
     transaction: undefined,
     copyOut: undefined,

@@ -27,8 +27,10 @@ export interface StatementQuestion {
   readonly touchesMasked?: boolean | undefined;
   /** No column of the connection is masked, and no detector is configured for it. Not said counts as no. */
   readonly nothingMasked?: boolean | undefined;
-  /** Masked columns among `facts.lineage.predicates`, as schema.relation.column. */
+  /** Masked columns that the statement asks more of than their rules let it, as schema.relation.column. */
   readonly maskedPredicates?: readonly string[] | undefined;
+  /** Masked columns that are compared with constants as their rules let it. */
+  readonly maskedEqualities?: readonly string[] | undefined;
   /** The reader's sampling budget covers `facts.rowsAtMost` (the caller takes the rows from it before each execution). */
   readonly withinBudget?: boolean | undefined;
   /** Required for kind `setting`. */
@@ -162,6 +164,7 @@ function contextOf(question: StatementQuestion) {
     touchesMasked: question.touchesMasked ?? question.kind === 'statement',
     nothingMasked: question.nothingMasked ?? false,
     maskedPredicates: [...new Set(question.maskedPredicates ?? [])].toSorted(),
+    maskedEqualities: [...new Set(question.maskedEqualities ?? [])].toSorted(),
     setting: { name: setting?.name.trim().toLowerCase() ?? '', value: settingValue(setting?.value) },
   };
 }

@@ -50,7 +50,7 @@ export function analyse(
         class: 'empty',
         text: text.trim(),
         rowsAtMost: 0,
-        lineage: { resolved: true, outputs: [], predicates: [] },
+        lineage: { resolved: true, outputs: [], predicates: [], nullTests: [], equalities: [] },
       },
     ];
   }

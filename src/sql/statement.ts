@@ -45,6 +45,12 @@ export interface OutputColumn {
   readonly verbatim: boolean;
 }
 
+export interface Equality {
+  readonly column: ColumnRef;
+  /** How many values one execution compares it with. */
+  readonly values: number;
+}
+
 export type Lineage =
   | {
       readonly resolved: true;
@@ -60,6 +66,10 @@ export type Lineage =
        * A plain `column IS [NOT] NULL` is none. What stands inside a view is its owner's and is not listed.
        */
       readonly predicates: readonly ColumnRef[];
+      /** Base columns of which a predicate or condition asks by a plain `column IS [NOT] NULL`, or a COALESCE. */
+      readonly nullTests: readonly ColumnRef[];
+      /** Those of `predicates` about which nothing is asked but whether they are equal to constants; see `equality.ts`. */
+      readonly equalities: readonly Equality[];
     }
   | { readonly resolved: false; readonly reason: string };
 

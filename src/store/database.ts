@@ -169,6 +169,7 @@ export interface Database {
   chunks: ChunksTable;
   sessions: SessionsTable;
   sample_reads: SampleReadsTable;
+  equality_tests: SampleReadsTable;
 }
 
 export type Store = Kysely<Database>;

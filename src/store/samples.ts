@@ -1,8 +1,15 @@
-/** The sampling budget: rows that one human may read from one connection in a sliding window, whichever session or node. */
+/**
+ * What one human may take from one connection in a sliding window, whichever session or node: rows of samples
+ * (`sample_reads`), and constants that a masked column is compared with (`equality_tests`, one "row" each).
+ */
 import { sql } from 'kysely';
 import type { Store, StoreOrTransaction } from './database.ts';
 
+export type BudgetTable = 'sample_reads' | 'equality_tests';
+
 export interface SampleBudget {
+  /** Default: sample_reads. */
+  readonly of?: BudgetTable | undefined;
   readonly human: string;
   readonly connection: string;
   /** Rows per window. */
@@ -32,13 +39,14 @@ export async function reserveSample(
     .transaction()
     .setIsolationLevel('read committed')
     .execute(async (transaction) => {
-      const key = `countersign sample ${JSON.stringify([asked.human, asked.connection])}`;
+      const table = asked.of ?? 'sample_reads';
+      const key = `countersign ${table} ${JSON.stringify([asked.human, asked.connection])}`;
       await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
       const budget = { ...asked, now: asked.now ?? (await storeTime(transaction)) };
       const used = await usedSamples(transaction, budget);
       if (used + rows > budget.limit) return { allowed: false, used };
       await transaction
-        .deleteFrom('sample_reads')
+        .deleteFrom(table)
         .where('human', '=', budget.human)
         .where('connection', '=', budget.connection)
         .where('read_at', '<=', windowStart(budget))
@@ -46,7 +54,7 @@ export async function reserveSample(
       if (rows > 0) {
         const { human, connection } = budget;
         await transaction
-          .insertInto('sample_reads')
+          .insertInto(table)
           .values({ human, connection, read_at: new Date(budget.now), rows })
           .execute();
       }
@@ -58,7 +66,7 @@ export async function reserveSample(
 export async function usedSamples(store: StoreOrTransaction, asked: Omit<SampleBudget, 'limit'>): Promise<number> {
   const budget = { ...asked, now: asked.now ?? (await storeTime(store)) };
   const row = await store
-    .selectFrom('sample_reads')
+    .selectFrom(asked.of ?? 'sample_reads')
     .select((expression) => expression.fn.sum<string | number | null>('rows').as('used'))
     .where('human', '=', budget.human)
     .where('connection', '=', budget.connection)
