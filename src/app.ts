@@ -248,8 +248,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
       reserveSample: (human, connection, rows) =>
         reserve({ human, connection, rows, limit: configuration.sampling.rowsPerHour }),
-      reserveEqualities: (human, connection, rows, limit) =>
-        reserve({ of: 'equality_tests', human, connection, rows, limit }),
+      reserveEqualities: (human, connection, { rule, values, limit }) =>
+        reserve({ human, connection, rule, rows: values, limit }),
       beginChunk: (identity, job, chunkNo, columns) => runs.beginChunk(identity, job, chunkNo, columns),
       probeRun: (identity, job) => runs.probeRun(identity, job),
       chunkDelivered: (ticket, counts, rowDigest) => runs.delivered(ticket, counts, rowDigest),

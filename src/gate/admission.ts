@@ -11,8 +11,8 @@ import { PagingWatch, pagingWords, type PagingLoop } from '../sql/paging.ts';
 import type { StatementFacts } from '../sql/statement.ts';
 import { templateKey } from '../sql/template-key.ts';
 import type { CatalogueSnapshot, GateConnection } from './connection.ts';
-import type { SampleReservation, SessionIdentity } from './control-plane.ts';
-import { addTests, maskedPredicatesOf, type EqualityTests } from './masked-predicates.ts';
+import type { SessionIdentity } from './control-plane.ts';
+import { maskedPredicatesOf, sumByRule, type EqualityTests } from './masked-predicates.ts';
 import { ResultPlan } from './result-plan.ts';
 
 export type Verdict = 'allow' | 'hold' | 'deny';
@@ -35,7 +35,7 @@ export interface Admission {
   /** Rows to take from the sampling budget before each execution; 0 = the verdict needs no budget. */
   readonly sampleRows: number;
   /** Comparisons of masked columns to take from their budget before each execution. */
-  readonly equalityTests: EqualityTests | undefined;
+  readonly equalityTests: readonly EqualityTests[];
   /** What holds when the budget is used up. */
   readonly beyondBudget: Admission | undefined;
   readonly snapshot: CatalogueSnapshot;
@@ -248,7 +248,7 @@ interface OneDecision {
   readonly decision: Decision;
   readonly sampleRows: number;
   readonly beyondBudget: Decision | undefined;
-  readonly equalityTests?: EqualityTests | undefined;
+  readonly equalityTests?: readonly EqualityTests[];
 }
 
 /** A denial of what cannot be read, or is not there, says so as a server would. */
@@ -323,8 +323,7 @@ function combine(
   const strict = strictest(all.map((one) => one.decision));
   const within = asUnknown && strict.verdict === 'hold' ? unapprovable : strict;
   const sampleRows = all.reduce((sum, one) => sum + one.sampleRows, 0);
-  let equalityTests: EqualityTests | undefined;
-  for (const one of all) equalityTests = addTests(equalityTests, one.equalityTests);
+  const equalityTests = sumByRule(all.flatMap((one) => one.equalityTests ?? []));
   const admission = (decision: Decision, rows: number, beyondBudget: Admission | undefined): Admission => ({
     verdict: decision.verdict,
     statements,
@@ -362,20 +361,19 @@ function strictest(decisions: readonly Decision[]): Decision {
 
 /** Each execution takes something from a budget first. */
 export function needsBudget(admission: Admission): boolean {
-  return admission.sampleRows > 0 || admission.equalityTests !== undefined;
+  return admission.sampleRows > 0 || admission.equalityTests.length > 0;
 }
 
 /** The comparisons of this statement do not fit into what is left of their budget. */
-export function beyondEqualities(admission: Admission, { used, limit }: SampleReservation): Admission {
-  const { values } = admission.equalityTests ?? { values: 0 };
+export function beyondEqualities(admission: Admission, tests: EqualityTests, used: number): Admission {
   return {
     ...admission,
     verdict: 'deny',
     policies: ['countersign/equality-budget'],
     code: 'equality_budget_spent',
     reason:
-      `masked columns may be compared with ${limit} constants an hour, of which ${used} are used; ` +
-      `this statement compares with ${values}`,
+      `the columns of masking rule ${tests.rule} may be compared with ${tests.limit} constants an hour, of which ` +
+      `${used} are used; this statement compares with ${tests.values}`,
     hint: 'wait until the hour has slid on, or leave the comparison out',
     sampleRows: 0,
     beyondBudget: undefined,

@@ -402,7 +402,7 @@ export class ExtendedRequests {
   #recordableParameter(prepared: Prepared, value: string): string {
     const { statement, admission } = prepared;
     if (statement?.touchesMasked === true && statement.facts.class !== 'read') return '…';
-    if (admission?.equalityTests !== undefined) return '…';
+    if ((admission?.equalityTests ?? []).length > 0) return '…';
     return this.#session.recordable(value);
   }
 }

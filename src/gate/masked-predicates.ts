@@ -3,10 +3,11 @@ import { predicatesOf } from '../masking/policy.ts';
 import type { ColumnRef, Lineage } from '../sql/statement.ts';
 import type { CatalogueSnapshot } from './connection.ts';
 
-/** Comparisons with constants that each execution takes from a budget. */
+/** Comparisons with constants that each execution takes from the budget of one masking rule. */
 export interface EqualityTests {
+  readonly rule: string;
   readonly values: number;
-  /** Per hour: the smallest that a rule of one of the columns gives. */
+  /** Per hour. */
   readonly limit: number;
 }
 
@@ -15,21 +16,22 @@ export interface MaskedPredicates {
   readonly refused: readonly string[];
   /** Columns that are compared with constants as their rules let it. */
   readonly compared: readonly string[];
-  readonly tests: EqualityTests | undefined;
+  readonly tests: readonly EqualityTests[];
 }
 
-const nothing: MaskedPredicates = { refused: [], compared: [], tests: undefined };
+const nothing: MaskedPredicates = { refused: [], compared: [], tests: [] };
 
 export function maskedPredicatesOf(lineage: Lineage, { maskIndex }: CatalogueSnapshot): MaskedPredicates {
   if (!lineage.resolved || lineage.predicates.length + lineage.nullTests.length === 0) return nothing;
   const ruleOf = (column: ColumnRef) => maskIndex.rule(column.relationOid, column.attnum);
   const compared: string[] = [];
-  let tests: EqualityTests | undefined;
+  const tests: EqualityTests[] = [];
   for (const { column, values } of lineage.equalities) {
-    const allowed = predicatesOf(ruleOf(column));
-    if (typeof allowed === 'string') continue;
+    const rule = ruleOf(column);
+    const allowed = predicatesOf(rule);
+    if (rule === undefined || typeof allowed === 'string') continue;
     compared.push(nameOf(column));
-    tests = addTests(tests, { values, limit: allowed.perHour });
+    tests.push({ rule: rule.id, values, limit: allowed.perHour });
   }
   const isRefusedNullTest = (column: ColumnRef) => {
     const rule = ruleOf(column);
@@ -39,12 +41,21 @@ export function maskedPredicatesOf(lineage: Lineage, { maskIndex }: CatalogueSna
     ...lineage.predicates.filter((column) => ruleOf(column) !== undefined && !compared.includes(nameOf(column))),
     ...lineage.nullTests.filter(isRefusedNullTest),
   ];
-  return { refused: refused.map((column) => nameOf(column)), compared, tests };
+  return { refused: refused.map((column) => nameOf(column)), compared, tests: sumByRule(tests) };
 }
 
-export function addTests(one: EqualityTests | undefined, other: EqualityTests | undefined): EqualityTests | undefined {
-  if (one === undefined || other === undefined) return one ?? other;
-  return { values: one.values + other.values, limit: Math.min(one.limit, other.limit) };
+/** Columns of one rule share its budget; of several limits the smallest counts. */
+export function sumByRule(all: readonly EqualityTests[]): readonly EqualityTests[] {
+  const sums = new Map<string, EqualityTests>();
+  for (const { rule, values, limit } of all) {
+    const sum = sums.get(rule);
+    sums.set(rule, {
+      rule,
+      values: values + (sum?.values ?? 0),
+      limit: Math.min(limit, sum?.limit ?? limit),
+    });
+  }
+  return [...sums.values()];
 }
 
 function nameOf(column: ColumnRef): string {

@@ -347,10 +347,12 @@ export class RequestSide {
         admission = { ...admission.beyondBudget, reason: `${admission.beyondBudget.reason} (${spent})` };
       }
     }
-    const tests = admission.equalityTests;
-    if (tests === undefined || admission.verdict === 'deny') return admission;
-    const comparing = await controlPlane.reserveEqualities(human, name, tests.values, tests.limit);
-    return comparing.allowed ? admission : beyondEqualities(admission, comparing);
+    if (admission.verdict === 'deny') return admission;
+    for (const tests of admission.equalityTests) {
+      const { allowed, used } = await controlPlane.reserveEqualities(human, name, tests);
+      if (!allowed) return beyondEqualities(admission, tests, used);
+    }
+    return admission;
   }
 }
 

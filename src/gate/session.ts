@@ -308,7 +308,7 @@ export class GateSession {
   /** A text as it may stand in a recording. One that compares a masked column with constants says what its values are. */
   recordable(text: string, admission?: Admission): string {
     const scrubbed = scrubDetected(text, this.options.admissions.connection.masking);
-    return admission?.equalityTests === undefined ? scrubbed : withoutLiterals(scrubbed);
+    return (admission?.equalityTests ?? []).length === 0 ? scrubbed : withoutLiterals(scrubbed);
   }
 
   held(text: string, admission: Admission, request: string): void {

@@ -115,10 +115,7 @@ interface ColumnPattern {
 
 const systemSchemas: ReadonlySet<string> = new Set(['pg_catalog', 'information_schema', 'pg_toast']);
 
-function compilePattern(
-  id: string,
-  { match, mask, predicates = 'deny' }: MaskingTemplate['columns'][number],
-): ColumnPattern {
+function compilePattern(id: string, { match, mask, predicates }: MaskingTemplate['columns'][number]): ColumnPattern {
   const parts = match.split('.');
   if (parts.length > 3 || parts.some((part) => part === '')) {
     throw new CountersignError(
@@ -130,7 +127,7 @@ function compilePattern(
     );
   }
   checkMask(id, mask);
-  if (typeof predicates !== 'string' && !(Number.isSafeInteger(predicates.perHour) && predicates.perHour > 0)) {
+  if (typeof predicates === 'object' && !(Number.isSafeInteger(predicates.perHour) && predicates.perHour > 0)) {
     throw new CountersignError(
       'configuration_invalid',
       `masking rule ${id}: equality cannot take ${predicates.perHour}`,
@@ -142,7 +139,7 @@ function compilePattern(
   const schemaGlob = compileGlob(schema ?? '*');
   const reachesSystem = schema !== undefined && !schema.includes('*');
   return {
-    rule: { id, mask, predicates },
+    rule: predicates === undefined ? { id, mask } : { id, mask, predicates },
     matches: (inSchema, inTable, inColumn) =>
       (reachesSystem || !systemSchemas.has(inSchema)) &&
       columnGlob(foldCase(inColumn)) &&

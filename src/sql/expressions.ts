@@ -2,7 +2,8 @@
  * On which base columns the value of an expression depends. Every kind of expression has its line; one without a line is
  * unresolved, never "no columns".
  */
-import type { A_Expr, FuncCall, JsonOutput, JsonValueExpr, Node, SelectStmt, SubLink, WindowDef } from 'libpg-query';
+import type { A_Expr, FuncCall, JsonOutput, JsonValueExpr, Node, SubLink, WindowDef } from 'libpg-query';
+import { askedIfNull, type Asked } from './asked.ts';
 import type { SubqueryNames } from './column-name.ts';
 import { knownFields, knownFunctions, setReturningFunctions, type NameReading } from './functions.ts';
 import {
@@ -35,17 +36,11 @@ import {
 } from './value.ts';
 
 /** One lineage analysis. The functions of the other files come with it, because they call each other. */
-export interface Run {
+export interface Run extends Asked {
   readonly catalogue: Catalogue;
   readonly reading: NameReading;
   /** Columns on which the choice or order of rows depends. Replaced while a subquery is looked at by itself. */
   predicates: Set<number>;
-  /** Columns of which it is asked only whether they are NULL. */
-  readonly nullTests: Set<number>;
-  /** Columns that are compared with constants in the WHERE of `outermost`, with the number of constants. */
-  readonly equalities: Map<number, number>;
-  /** The SELECT that is the statement itself. */
-  readonly outermost: SelectStmt | undefined;
   /** Queries looked at so far. */
   queries: number;
   readonly subqueryNames: SubqueryNames;
@@ -62,10 +57,6 @@ export type Use = 'value' | 'predicate';
 
 export function addPredicates(run: Run, sources: Sources): void {
   for (const key of sources) run.predicates.add(key);
-}
-
-function addNullTests(run: Run, sources: Sources): void {
-  for (const key of sources) run.nullTests.add(key);
 }
 
 export function usePredicate(node: Node | undefined, scope: Scope, run: Run): void {
@@ -184,12 +175,9 @@ export function sourcesOf(node: Node | undefined, scope: Scope, run: Run, use: U
       );
       return toldOfArrays(run, unionOf(parts), areElements);
     }
-    case 'NullTest': {
-      const sources = of(expression.body.arg);
-      if (use !== 'predicate' || !isPlainColumn(expression.body.arg, scope)) return sources;
-      addNullTests(run, sources);
-      return noSources;
-    }
+    case 'NullTest':
+      if (use === 'value' || !isPlainColumn(expression.body.arg, scope)) return of(expression.body.arg);
+      return askedIfNull(run, of(expression.body.arg));
     case 'TypeCast': {
       const sources = of(expression.body.arg);
       return isTotalCast(expression.body.typeName) ? sources : told(run, sources);
@@ -286,8 +274,7 @@ function coalesce(args: readonly Node[], scope: Scope, run: Run, use: Use): Sour
   const parts = args.map((arg) => sourcesOf(arg, scope, run, use));
   const lastThatMayFail = args.findLastIndex((arg) => !cannotFail(arg, scope, run));
   args.slice(0, Math.max(0, lastThatMayFail)).forEach((arg, index) => {
-    const add = isPlainColumn(arg, scope) ? addNullTests : addPredicates;
-    add(run, parts[index] ?? noSources);
+    (isPlainColumn(arg, scope) ? askedIfNull : addPredicates)(run, parts[index] ?? noSources);
   });
   return unionOf(parts);
 }
@@ -300,8 +287,7 @@ function toldOfArrays(run: Run, sources: Sources, areElements: boolean): Sources
 /** It decides what else is computed. As in WHERE, a plain `column IS NULL` is no predicate; the value depends on it. */
 function condition(node: Node | undefined, scope: Scope, run: Run, use: Use): Sources {
   const sources = sourcesOf(node, scope, run, use);
-  if (!isHarmlessCondition(node, scope)) return told(run, sources);
-  addNullTests(run, sources);
+  (isHarmlessCondition(node, scope) ? askedIfNull : addPredicates)(run, sources);
   return sources;
 }
 

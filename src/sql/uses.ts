@@ -16,8 +16,9 @@ import {
 } from './functions.ts';
 import { parseStatements } from './parse.ts';
 import type { Catalogue, CatalogueRelation, RelationUse } from './statement.ts';
+import { sequencePath } from './sequence-path.ts';
 import { isHarmlessCatalogueRelation, isSystemSchema } from './system-relations.ts';
-import { bodyIf, isKind, isTree, stringsOf, type Tree } from './tree.ts';
+import { isKind, isTree, stringsOf, type Tree } from './tree.ts';
 
 export interface Uses {
   readonly relations: readonly RelationUse[];
@@ -341,23 +342,6 @@ class Collector {
   #note(reason: string | undefined): void {
     if (reason !== undefined) this.unknowns.add(reason);
   }
-}
-
-const identifier = '([a-z_][a-z0-9_$]*|"(?:[^"]|"")+")';
-const qualifiedName = new RegExp(`^(?:${identifier}\\.)?${identifier}$`, 'i');
-
-/** The relation that a constant names as regclass does: 'name', 'schema."Name"', '…'::regclass. */
-function sequencePath(argument: Node | undefined): { schema: string | undefined; name: string } | undefined {
-  const cast = bodyIf(argument, 'TypeCast');
-  if (cast !== undefined && stringsOf(cast.typeName?.names).at(-1) !== 'regclass') return undefined;
-  const text = bodyIf(cast === undefined ? argument : cast.arg, 'A_Const')?.sval?.sval;
-  const [, schema, name] = qualifiedName.exec(text ?? '') ?? [];
-  if (name === undefined) return undefined;
-  return { schema: schema === undefined ? undefined : unquoted(schema), name: unquoted(name) };
-}
-
-function unquoted(name: string): string {
-  return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase();
 }
 
 export function collectUses(tree: unknown, catalogue: Catalogue, options: UsesOptions): Uses {

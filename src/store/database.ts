@@ -156,6 +156,7 @@ export interface SampleReadsTable {
   connection: string;
   read_at: Date;
   rows: number;
+  rule: Generated<string>;
 }
 
 export interface Database {
@@ -169,7 +170,6 @@ export interface Database {
   chunks: ChunksTable;
   sessions: SessionsTable;
   sample_reads: SampleReadsTable;
-  equality_tests: SampleReadsTable;
 }
 
 export type Store = Kysely<Database>;

@@ -1,17 +1,15 @@
 /**
- * What one human may take from one connection in a sliding window, whichever session or node: rows of samples
- * (`sample_reads`), and constants that a masked column is compared with (`equality_tests`, one "row" each).
+ * What one human may take from one connection in a sliding window, whichever session or node: rows of samples, and, for
+ * each masking rule that allows it, constants that masked columns are compared with (each counts as a row).
  */
 import { sql } from 'kysely';
 import type { Store, StoreOrTransaction } from './database.ts';
 
-export type BudgetTable = 'sample_reads' | 'equality_tests';
-
 export interface SampleBudget {
-  /** Default: sample_reads. */
-  readonly of?: BudgetTable | undefined;
   readonly human: string;
   readonly connection: string;
+  /** The masking rule; '' (default) = rows of samples. */
+  readonly rule?: string | undefined;
   /** Rows per window. */
   readonly limit: number;
   readonly windowMs: number;
@@ -39,23 +37,24 @@ export async function reserveSample(
     .transaction()
     .setIsolationLevel('read committed')
     .execute(async (transaction) => {
-      const table = asked.of ?? 'sample_reads';
-      const key = `countersign ${table} ${JSON.stringify([asked.human, asked.connection])}`;
+      const rule = asked.rule ?? '';
+      const key = `countersign sample ${JSON.stringify([asked.human, asked.connection, rule])}`;
       await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
       const budget = { ...asked, now: asked.now ?? (await storeTime(transaction)) };
       const used = await usedSamples(transaction, budget);
       if (used + rows > budget.limit) return { allowed: false, used };
       await transaction
-        .deleteFrom(table)
+        .deleteFrom('sample_reads')
         .where('human', '=', budget.human)
         .where('connection', '=', budget.connection)
+        .where('rule', '=', rule)
         .where('read_at', '<=', windowStart(budget))
         .execute();
       if (rows > 0) {
         const { human, connection } = budget;
         await transaction
-          .insertInto(table)
-          .values({ human, connection, read_at: new Date(budget.now), rows })
+          .insertInto('sample_reads')
+          .values({ human, connection, rule, read_at: new Date(budget.now), rows })
           .execute();
       }
       return { allowed: true, used: used + rows };
@@ -66,10 +65,11 @@ export async function reserveSample(
 export async function usedSamples(store: StoreOrTransaction, asked: Omit<SampleBudget, 'limit'>): Promise<number> {
   const budget = { ...asked, now: asked.now ?? (await storeTime(store)) };
   const row = await store
-    .selectFrom(asked.of ?? 'sample_reads')
+    .selectFrom('sample_reads')
     .select((expression) => expression.fn.sum<string | number | null>('rows').as('used'))
     .where('human', '=', budget.human)
     .where('connection', '=', budget.connection)
+    .where('rule', '=', asked.rule ?? '')
     .where('read_at', '>', windowStart(budget))
     .executeTakeFirst();
   return Number(row?.used ?? 0);

@@ -7,6 +7,7 @@ import { approvalScripts } from './approvals.ts';
 import { World, type Script, type Tapped, type Verdict } from './attack.ts';
 import { functionAttacks, functionScripts } from './functions.ts';
 import { maskScripts } from './masks.ts';
+import { predicateAttacks, predicateScripts } from './predicates.ts';
 import { protocolScripts } from './protocol.ts';
 import { schemaCodeScripts } from './schema-code.ts';
 import { bypassColumns, bypassSchema, leaked } from './schema.ts';
@@ -34,7 +35,7 @@ const ownCodes = /^(42501|0A000|ZC|25001|42(601|P01) countersign: )/;
 /** Every attack, in the order in which they run: what is left behind is looked at last. */
 export function allAttacks(): readonly RunnableAttack[] {
   const session: { tapped?: Promise<Tapped> } = {};
-  const statements = [...attacks, ...newAttacks, ...functionAttacks].map((attack, index) =>
+  const statements = [...attacks, ...newAttacks, ...functionAttacks, ...predicateAttacks].map((attack, index) =>
     fromStatement(attack, `attack-${index}-`, session),
   );
   const scripts = [
@@ -43,6 +44,7 @@ export function allAttacks(): readonly RunnableAttack[] {
     maskScripts,
     schemaCodeScripts,
     functionScripts,
+    predicateScripts,
     approvalScripts,
     aftermathScripts,
   ].flat();
