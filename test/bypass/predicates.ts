@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { masked, refused, type Attack } from './attack-lists.ts';
-import { scriptList } from './attack.ts';
+import { scriptList, type World } from './attack.ts';
 import { errorsOf, frame, rowsOf } from './wire.ts';
 
 export const predicateAttacks: readonly Attack[] = [
@@ -142,3 +142,33 @@ add('what is left of two is counted over sessions, statements, lists and protoco
   const other = await world.tapped('designer');
   assert.equal(await code(other.client, "select id from coded where spare = 'zq7k0003' limit 1"), 'ran');
 });
+
+add('what was compared stands neither in the log nor in a recording', async (world) => {
+  const { harness } = world;
+  const { client } = await world.tapped();
+  await client.query("select id from coded where code = 'zq7k0003'");
+  await client.query("select id from coded where code in ('zq7k0004', 'zq7k0005') and id > 1");
+  await client.query({ text: 'select id from coded where code = $1', values: ['zq7k0003'] });
+  await client.end();
+  const entries = (await harness.entries()).filter((entry) => /coded where code (=|in)/.test(String(entry['text'])));
+  const ran = entries.filter((entry) => entry['type'] === 'statement.intent');
+  assert.ok(ran.length >= 3);
+  for (const entry of ran) assert.doesNotMatch(JSON.stringify(entry), /zq7k/);
+  const recorded = await recordingOf(world, String(ran.at(-1)?.['session']));
+  assert.match(recorded, /code = '…'/);
+  assert.match(recorded, /code = \$1|withheld/);
+  assert.doesNotMatch(recorded, /zq7k/);
+});
+
+/** A recording can be read a moment after its session has ended. */
+async function recordingOf({ harness }: World, session: string): Promise<string> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const response = await fetch(`${harness.app.apiUrl}/api/v1/sessions/${session}/replay`, {
+      headers: { authorization: `Bearer ${await harness.token('auditor')}` },
+    });
+    const text = await response.text();
+    if (response.ok) return text;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`there is no recording of session ${session}`);
+}
