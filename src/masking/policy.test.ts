@@ -79,7 +79,11 @@ void describe('columnRule', () => {
         ['redact', 'last4', 'hash'],
         ['last4', 'hash', 'redact'],
       ] as const) {
-        const columns = given.map((predicates, index) => ({ match: 'ssn', mask: masks[index] ?? ('null' as const), predicates }));
+        const columns = given.map((predicates, index) => ({
+          match: 'ssn',
+          mask: masks[index] ?? ('null' as const),
+          predicates,
+        }));
         const rule = compile([{ name: 't', appliesTo: {}, columns, detectors: [] }]).columnRule('s', 't', 'ssn');
         assert.deepEqual(predicatesOf(rule), expected);
       }

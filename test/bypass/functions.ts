@@ -169,7 +169,6 @@ async function withCode(world: World, create: string, drop: string, work: () => 
     await work();
   } finally {
     await seen(drop);
-    await client.end();
   }
 }
 
@@ -183,7 +182,6 @@ async function refusedAll(world: World, texts: readonly string[]): Promise<void>
     if (raw !== undefined) failures.push(`${text}: a raw value was received: ${raw}`);
     else if (!/^(42501|0A000|ZC)/.test(told)) failures.push(`${text}: ${told}`);
   }
-  await client.end();
   if (failures.length > 0) throw new Error(failures.join('\n'));
 }
 

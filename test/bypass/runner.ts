@@ -76,12 +76,15 @@ function fromScript({ family, title, expected, known, run }: Script): RunnableAt
     expected,
     known,
     run: async (world) => {
+      const kept = world.openSessions;
       try {
         await run(world);
         return { verdict: expected, detail: '' };
       } catch (error) {
         const detail = error instanceof Error ? error.message : String(error);
         return { verdict: detail.includes('a raw value') ? 'leaked' : 'failed', detail };
+      } finally {
+        world.endSessions(kept);
       }
     },
   };
