@@ -54,6 +54,7 @@ export async function readCatalogue(pool: pg.Pool): Promise<Catalogue> {
     userFunctions: new Set(),
     userOperators: new Set(),
     userTypes: new Set(),
+    amongBuiltIn: new Set(),
     convertedTypes: new Set(),
     callsUserCode: () => false,
   };

@@ -47,6 +47,7 @@ function catalogueOf(sketches: readonly Sketch[], userFunctions: readonly string
     userFunctions: new Set(userFunctions),
     userOperators: new Set(),
     userTypes: new Set(),
+    amongBuiltIn: new Set(),
     convertedTypes: new Set(),
     callsUserCode: () => false,
   };

@@ -86,15 +86,16 @@ export const catalogueQueries = {
   join pg_catalog.pg_attribute s on s.attrelid = a.attrelid and s.attnum = d.refobjsubid
   where a.attgenerated <> '' group by 1, 2 order by 1, 2`,
 
-  functions: `select distinct p.proname as name
+  /** By OID: what the server did not come with, wherever it is, so also beside its own. */
+  functions: `select p.proname as name, bool_or(n.nspname in ('pg_catalog', 'information_schema')) as among_built_in
   from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
   where (${userSchema('n.nspname')} or (p.oid >= 16384 and n.nspname !~ '^pg_(toast_)?temp_'))
-    and not ${ownedByComputingExtension('pg_proc', 'p.oid')} order by 1`,
+    and not ${ownedByComputingExtension('pg_proc', 'p.oid')} group by 1 order by 1`,
 
-  operators: `select distinct o.oprname as name
+  operators: `select o.oprname as name, bool_or(n.nspname in ('pg_catalog', 'information_schema')) as among_built_in
   from pg_catalog.pg_operator o join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
   where (${userSchema('n.nspname')} or (o.oid >= 16384 and n.nspname !~ '^pg_(toast_)?temp_'))
-    and not ${ownedByComputingExtension('pg_operator', 'o.oid')} order by 1`,
+    and not ${ownedByComputingExtension('pg_operator', 'o.oid')} group by 1 order by 1`,
 
   /** Every type of that name is an enum, or an array of one, to which no cast calls a function of users. */
   types: `select t.typname as name, bool_and(coalesce(e.typtype, t.typtype) = 'e' and not exists (

@@ -128,7 +128,10 @@ void test('nothing that was left out is allowed', () => {
 
 void test('a function of users makes every form of its name unknown, except with the schema of the server', async () => {
   await loadParser();
-  const own = makeCatalogue({ ...sampleRaw, functions: [{ name: 'upper' }, { name: 'ssn_of' }] });
+  const own = makeCatalogue({
+    ...sampleRaw,
+    functions: ['upper', 'ssn_of'].map((name) => ({ name, among_built_in: false })),
+  });
   for (const text of [
     'select upper(name) from customers',
     "select * from upper('x')",
@@ -141,4 +144,23 @@ void test('a function of users makes every form of its name unknown, except with
   ])
     assert.ok((analyse(text, own, { maxBytes: 1_000 })[0]?.unknowns.length ?? 0) > 0, text);
   assert.deepEqual(analyse('select pg_catalog.upper(name) from customers', own, { maxBytes: 1_000 })[0]?.unknowns, []);
+});
+
+void test('a function or operator that was put among those of the server makes its name unknown with their schema, too', async () => {
+  await loadParser();
+  const own = makeCatalogue({
+    ...sampleRaw,
+    functions: [{ name: 'upper', among_built_in: true }],
+    operators: [{ name: '=', among_built_in: true }],
+    definitions: [{ oid: 16_406, definition: 'SELECT id, upper(ssn) AS tax_no, email AS mail FROM crm.customers' }],
+  });
+  for (const text of [
+    'select pg_catalog.upper(name) from customers',
+    'select upper(name) from customers',
+    'select (name).upper from customers',
+    'select id from customers where id operator(pg_catalog.=) 1',
+    'select id from customers where id in (1)',
+    'select id from people',
+  ])
+    assert.ok((analyse(text, own, { maxBytes: 1_000 })[0]?.unknowns.length ?? 0) > 0, text);
 });

@@ -265,6 +265,7 @@ export function functionReason(
   const schema = path.length > 1 ? path.at(-2) : undefined;
   const shown = path.join('.');
   if (path.length > 2) return `function ${shown} is not known`;
+  if (catalogue.amongBuiltIn.has(name)) return `function ${shown} is not the server's own for certain`;
   if (schema === 'information_schema') {
     return informationSchemaFunctions.has(name) ? undefined : `function ${shown} is not known`;
   }
@@ -287,12 +288,18 @@ export function operatorReason(
 ): string | undefined {
   const name = path.at(-1) ?? '';
   const schema = path.length > 1 ? path.at(-2) : undefined;
+  if (catalogue.amongBuiltIn.has(name)) return `operator ${path.join('.')} is not the server's own for certain`;
   if (schema === 'pg_catalog') return undefined;
   if (schema !== undefined) return `operator ${path.join('.')} is not built in`;
   if (reading === 'session' && catalogue.userOperators.has(name)) {
     return `operator ${name} is not the built-in one for certain: the database defines one of that name`;
   }
   return undefined;
+}
+
+/** Whether a relation of that name, whose rows have a type of that name, can hide a type of the server. */
+export function isBuiltInType(name: string): boolean {
+  return builtInTypes.has(name);
 }
 
 export function typeReason(type: TypeName, catalogue: Catalogue, reading: NameReading): string | undefined {

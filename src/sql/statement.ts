@@ -178,9 +178,11 @@ export interface Catalogue {
   relationByOid(oid: number): CatalogueRelation | undefined;
   /** With `schema` undefined the search path decides. pg_catalog and information_schema relations are included. */
   relationByName(schema: string | undefined, name: string): CatalogueRelation | undefined;
-  /** Names (lower case as stored) of functions, operators and types outside pg_catalog. */
+  /** Names (as stored) of functions, operators and types that the server did not come with. */
   readonly userFunctions: ReadonlySet<string>;
   readonly userOperators: ReadonlySet<string>;
+  /** Those functions and operators that stand in pg_catalog or information_schema all the same. */
+  readonly amongBuiltIn: ReadonlySet<string>;
   readonly userTypes: ReadonlySet<string>;
   /** Names that only enum types (and their arrays) bear: casts to them compute on their argument alone. */
   readonly enumTypes?: ReadonlySet<string> | undefined;

@@ -105,6 +105,16 @@ export const functionAttacks: readonly Attack[] = [
     'select name, statement from pg_cursors union all select name, statement from pg_prepared_statements union all select $$a$$, $$b$$',
   ),
   ...refused(
+    'types that a temporary relation would hide',
+    'create temp table text (id integer)',
+    'create temp table name (id integer)',
+    'create temp view varchar as select 1',
+    'create table pg_temp.jsonb (id integer)',
+    'select 1 as id into temp uuid',
+    'create temp table date as select 1',
+    'create temp sequence text',
+  ),
+  ...refused(
     'plans',
     'explain (analyze) select id from vault where token < $$zq7k0005$$',
     'explain (verbose, settings) select token from vault_tokens',
@@ -204,6 +214,24 @@ add('a function of users with the name of a built-in one, in any schema', (world
         'select "lower"(row(1, $$a$$)::plain)',
         'select * from lower($$x$$)',
         'select l.* from plain p, lateral lower(p) l',
+      ]),
+  ),
+);
+
+add('a function and an operator of users among those of the server', (world) =>
+  withCode(
+    world,
+    `${peek('pg_catalog.upper', 'integer')}; ${peek('public.joined', 'integer, integer')};
+     create operator pg_catalog.|| (leftarg = integer, rightarg = integer, function = public.joined)`,
+    'drop operator pg_catalog.|| (integer, integer); drop function pg_catalog.upper(integer); drop function joined(integer, integer)',
+    () =>
+      refusedAll(world, [
+        'select pg_catalog.upper(id) from plain',
+        'select upper(1)',
+        'select (1).upper',
+        'select g.upper from generate_series(1, 2) g',
+        'select 1 operator(pg_catalog.||) 2',
+        'select id || id from plain',
       ]),
   ),
 );
