@@ -5,6 +5,7 @@
  */
 import type { Node, RangeVar, SelectStmt, TypeName } from 'libpg-query';
 import { comparesRowAddress, isPagingSelect } from './bounds.ts';
+import { DottedNames } from './dotted-names.ts';
 import {
   functionReason,
   knownFields,
@@ -39,7 +40,7 @@ export interface Uses {
    * resolves each or fails; where it failed, these are unknown.
    */
   readonly callLike: readonly string[];
-  /** More such names: of what stands in FROM, so that they may be columns. */
+  /** More such names: of a function in FROM, so that they may be its columns. */
   readonly dotted: readonly string[];
 }
 
@@ -99,7 +100,7 @@ class Collector {
   into: RangeVar | undefined;
   paging = false;
   readonly callLike = new Set<string>();
-  readonly dotted = new Set<string>();
+  readonly dotted = new DottedNames();
   readonly #catalogue: Catalogue;
   readonly #options: UsesOptions;
   readonly #depth: number;
@@ -179,10 +180,14 @@ class Collector {
         this.#newerSyntax();
         break;
       case 'ColumnRef':
-        this.#dotted((body['fields'] as Node[] | undefined)?.slice(1), false);
+        this.#mayCall((body['fields'] as Node[] | undefined)?.slice(1), false);
+        this.dotted.reference(body['fields'] as Node[] | undefined);
+        break;
+      case 'RangeFunction':
+        this.dotted.functionItem(body);
         break;
       case 'A_Indirection':
-        this.#dotted(body['indirection'] as Node[] | undefined, true);
+        this.#mayCall(body['indirection'] as Node[] | undefined, true);
         break;
       case 'SubLink':
         if (body['operName'] !== undefined) this.#operator(stringsOf(body['operName'] as Node[]));
@@ -332,10 +337,10 @@ class Collector {
     }
   }
 
-  #dotted(names: readonly Node[] | undefined, onAnyValue: boolean): void {
+  /** Behind a value of any type a function can stand, and behind a row one of users. */
+  #mayCall(names: readonly Node[] | undefined, onAnyValue: boolean): void {
     for (const name of stringsOf(names)) {
-      if (this.#catalogue.userFunctions.has(name)) this.callLike.add(name);
-      else if (!knownFields.has(name)) (onAnyValue ? this.callLike : this.dotted).add(name);
+      if (this.#catalogue.userFunctions.has(name) || (onAnyValue && !knownFields.has(name))) this.callLike.add(name);
     }
   }
 
@@ -379,7 +384,7 @@ function finish(collector: Collector): Uses {
     into,
     paging,
     callLike: [...callLike],
-    dotted: [...dotted],
+    dotted: dotted.ofFunctions(),
   };
 }
 
