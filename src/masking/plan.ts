@@ -56,8 +56,8 @@ export function planColumns(result: ResultToPlan): ColumnAction[] {
 const storedDefault: ColumnRule = { id: 'countersign/stored-default', mask: 'null' };
 
 /** A value that ADD COLUMN … DEFAULT gave to the rows that were there, of whatever column, is data in the catalogue. */
-function storedDefaultRule(position: number, { lineage, columns }: ResultToPlan): ColumnRule | undefined {
-  if (lineage?.resolved !== true) return undefined;
+function storedDefaultRule(position: number, { lineage, columns, masking }: ResultToPlan): ColumnRule | undefined {
+  if (lineage?.resolved !== true || !(masking.hasColumnRules || masking.detectors.active)) return undefined;
   const { outputs } = lineage;
   const reads = (output: OutputColumn | undefined) => output?.sources.some(isStoredDefault) === true;
   if (outputs.length !== columns.length && outputs.some(reads)) {
