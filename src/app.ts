@@ -217,6 +217,11 @@ export async function startApp(options: AppOptions): Promise<App> {
       addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
     });
+    const reserve = async (asked: Omit<Parameters<typeof reserveSample>[1], 'windowMs' | 'now'>) => ({
+      ...(await reserveSample(store, { ...asked, windowMs: hourMs, now: undefined })),
+      limit: asked.limit,
+    });
+
     const controlPlane: ControlPlane = {
       sessionOpened: ({ identity, connection, clientAddress, application }) =>
         insertSession(store, {
@@ -236,20 +241,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
-      reserveSample: async (human, connection, rows) => {
-        const limit = configuration.sampling.rowsPerHour;
-        return {
-          ...(await reserveSample(store, {
-            human,
-            connection,
-            rows,
-            limit,
-            windowMs: hourMs,
-            now: undefined,
-          })),
-          limit,
-        };
-      },
+      reserveSample: (human, connection, rows) =>
+        reserve({ human, connection, rows, limit: configuration.sampling.rowsPerHour }),
+      reserveEqualities: (human, connection, { rule, values, limit }) =>
+        reserve({ human, connection, rule, rows: values, limit }),
       beginChunk: (identity, job, chunkNo, columns) => runs.beginChunk(identity, job, chunkNo, columns),
       probeRun: (identity, job) => runs.probeRun(identity, job),
       chunkDelivered: (ticket, counts, rowDigest) => runs.delivered(ticket, counts, rowDigest),

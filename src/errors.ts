@@ -35,6 +35,7 @@ export const errorTable = {
   syntax_error: { sqlstate: '42601', httpStatus: 400 },
   relation_unknown: { sqlstate: '42P01', httpStatus: 404 },
   masked_predicate: { sqlstate: '42501', httpStatus: 403 },
+  equality_budget_spent: { sqlstate: '42501', httpStatus: 429 },
   lineage_unresolved: { sqlstate: '42501', httpStatus: 403 },
   copy_refused: { sqlstate: '0A000', httpStatus: 403 },
   feature_refused: { sqlstate: '0A000', httpStatus: 403 },

@@ -54,6 +54,9 @@ export async function readCatalogue(pool: pg.Pool): Promise<Catalogue> {
     userFunctions: new Set(),
     userOperators: new Set(),
     userTypes: new Set(),
+    amongBuiltIn: new Set(),
+    convertedTypes: new Set(),
+    callsUserCode: () => false,
   };
 }
 
@@ -110,7 +113,7 @@ export async function testReader(
     rowsAtMost: undefined,
     paging: false,
     parameters: 0,
-    lineage: { resolved: true, outputs, predicates },
+    lineage: { resolved: true, outputs, predicates, nullTests: [], equalities: [] },
     setting: undefined,
     transaction: undefined,
     copyOut: undefined,
@@ -123,6 +126,7 @@ export async function testReader(
     catalogue: () => Promise.resolve(catalogue),
     facts: () => facts,
     maskOf,
+    letsTestNull: () => true,
     outputMasks: (_facts, columns) =>
       columns.map((column) => {
         const ref = refOf(column);

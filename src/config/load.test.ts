@@ -95,6 +95,24 @@ describe('the ways to the gateway and to a target', () => {
   });
 });
 
+describe('what a masking rule lets predicates do', () => {
+  const ruled = (predicates: string) =>
+    `${minimal}masking: [ { name: m, columns: [ { match: ssn, mask: redact, predicates: ${predicates} } ] } ]\n`;
+
+  it('is nothing, is null, or so many equalities an hour', () => {
+    for (const [written, expected] of [
+      ['deny', 'deny'],
+      ['is-null', 'is-null'],
+      ['{ kind: equality, perHour: 5 }', { kind: 'equality', perHour: 5 }],
+    ] as const) {
+      const [template] = parseConfiguration(ruled(written), 'c.yaml').masking;
+      assert.deepEqual(template?.columns[0]?.predicates, expected);
+    }
+    for (const written of ['equality', '{ kind: equality }', '{ kind: equality, perHour: 0 }', 'allow'])
+      assert.match(problems(ruled(written)), /masking\.0\.columns\.0\.predicates/);
+  });
+});
+
 describe('a secret', () => {
   it('is a text, a variable or a file; a missing one is named', () => {
     assert.equal(readSecret('plain'), 'plain');

@@ -93,12 +93,18 @@ const mask = z.union([
   z.strictObject({ kind: z.literal('round'), to: z.number().positive() }),
 ]);
 
+/** What a statement may ask about a masked column that it filters by; `perHour`: constants that it is compared with. */
+const predicates = z.union([
+  z.enum(['deny', 'is-null']),
+  z.strictObject({ kind: z.literal('equality'), perHour: z.int().min(1).max(1_000_000) }),
+]);
+
 const detectorName = z.enum(['card', 'ssn', 'iban', 'email', 'phone', 'ip', 'jwt', 'cloud-key']);
 
 const maskingTemplate = z.strictObject({
   name: z.string().min(1),
   appliesTo: labels,
-  columns: z.array(z.strictObject({ match: z.string().min(1), mask })).default([]),
+  columns: z.array(z.strictObject({ match: z.string().min(1), mask, predicates: predicates.optional() })).default([]),
   detectors: z
     .array(
       z.strictObject({

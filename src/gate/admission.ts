@@ -8,10 +8,11 @@ import { decideStatement, type Decision, type StatementQuestion } from '../polic
 import type { PolicySet } from '../policy/engine.ts';
 import { analyse } from '../sql/analyse.ts';
 import { PagingWatch, pagingWords, type PagingLoop } from '../sql/paging.ts';
-import type { ColumnRef, StatementFacts } from '../sql/statement.ts';
+import type { StatementFacts } from '../sql/statement.ts';
 import { templateKey } from '../sql/template-key.ts';
 import type { CatalogueSnapshot, GateConnection } from './connection.ts';
 import type { SessionIdentity } from './control-plane.ts';
+import { maskedPredicatesOf, sumByRule, type EqualityTests } from './masked-predicates.ts';
 import { ResultPlan } from './result-plan.ts';
 
 export type Verdict = 'allow' | 'hold' | 'deny';
@@ -33,6 +34,8 @@ export interface Admission {
   readonly hint: string | undefined;
   /** Rows to take from the sampling budget before each execution; 0 = the verdict needs no budget. */
   readonly sampleRows: number;
+  /** Comparisons of masked columns to take from their budget before each execution. */
+  readonly equalityTests: readonly EqualityTests[];
   /** What holds when the budget is used up. */
   readonly beyondBudget: Admission | undefined;
   readonly snapshot: CatalogueSnapshot;
@@ -208,21 +211,23 @@ export class Admissions {
       const reason = `cannot tell which masked columns the result depends on: ${lineage.reason}`;
       return refusal('lineage_unresolved', 'countersign/lineage', reason, 'name the columns plainly');
     }
-    const maskedPredicates = lineage.resolved ? lineage.predicates.filter((column) => isMasked(snapshot, column)) : [];
+    const { refused, compared, tests } = maskedPredicatesOf(lineage, snapshot);
     const common = {
       facts,
       touchesMasked,
       nothingMasked: snapshot.nothingMasked,
-      maskedPredicates: maskedPredicates.map(columnName),
+      maskedPredicates: refused,
+      maskedEqualities: compared,
     };
     const full = inWordsOfTheServer(this.#ask('statement', { ...common, withinBudget: false }), facts);
     const { rowsAtMost } = facts;
     if (full.verdict === 'allow' || rowsAtMost === undefined || rowsAtMost > this.#options.sampleRowsPerHour) {
-      return { decision: full, sampleRows: 0, beyondBudget: undefined };
+      return { decision: full, sampleRows: 0, beyondBudget: undefined, equalityTests: tests };
     }
     const sample = this.#ask('statement', { ...common, withinBudget: true });
-    if (sample.verdict !== 'allow') return { decision: full, sampleRows: 0, beyondBudget: undefined };
-    return { decision: sample, sampleRows: rowsAtMost, beyondBudget: full };
+    if (sample.verdict !== 'allow')
+      return { decision: full, sampleRows: 0, beyondBudget: undefined, equalityTests: tests };
+    return { decision: sample, sampleRows: rowsAtMost, beyondBudget: full, equalityTests: tests };
   }
 
   #ask(
@@ -243,6 +248,7 @@ interface OneDecision {
   readonly decision: Decision;
   readonly sampleRows: number;
   readonly beyondBudget: Decision | undefined;
+  readonly equalityTests?: readonly EqualityTests[];
 }
 
 /** A denial of what cannot be read, or is not there, says so as a server would. */
@@ -317,6 +323,7 @@ function combine(
   const strict = strictest(all.map((one) => one.decision));
   const within = asUnknown && strict.verdict === 'hold' ? unapprovable : strict;
   const sampleRows = all.reduce((sum, one) => sum + one.sampleRows, 0);
+  const equalityTests = sumByRule(all.flatMap((one) => one.equalityTests ?? []));
   const admission = (decision: Decision, rows: number, beyondBudget: Admission | undefined): Admission => ({
     verdict: decision.verdict,
     statements,
@@ -325,6 +332,7 @@ function combine(
     reason: decision.reason,
     hint: decision.hint,
     sampleRows: rows,
+    equalityTests,
     beyondBudget,
     snapshot,
     asUnknown,
@@ -351,12 +359,25 @@ function strictest(decisions: readonly Decision[]): Decision {
   return { ...result, policies: result.verdict === 'allow' ? [...policies] : result.policies };
 }
 
-function isMasked(snapshot: CatalogueSnapshot, column: ColumnRef): boolean {
-  return snapshot.maskIndex.rule(column.relationOid, column.attnum) !== undefined;
+/** Each execution takes something from a budget first. */
+export function needsBudget(admission: Admission): boolean {
+  return admission.sampleRows > 0 || admission.equalityTests.length > 0;
 }
 
-function columnName(column: ColumnRef): string {
-  return `${column.schema}.${column.relation}.${column.column}`;
+/** The comparisons of this statement do not fit into what is left of their budget. */
+export function beyondEqualities(admission: Admission, tests: EqualityTests, used: number): Admission {
+  return {
+    ...admission,
+    verdict: 'deny',
+    policies: ['countersign/equality-budget'],
+    code: 'equality_budget_spent',
+    reason:
+      `the columns of masking rule ${tests.rule} may be compared with ${tests.limit} constants an hour, of which ` +
+      `${used} are used; this statement compares with ${tests.values}`,
+    hint: 'wait until the hour has slid on, or leave the comparison out',
+    sampleRows: 0,
+    beyondBudget: undefined,
+  };
 }
 
 /** The error that a client sees for a statement that may not run. */

@@ -5,6 +5,7 @@
 import type { CountersignError } from '../errors.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { StatementFacts } from '../sql/statement.ts';
+import type { EqualityTests } from './masked-predicates.ts';
 
 /** Who a session is, as decided at log-in. */
 export interface SessionIdentity {
@@ -90,6 +91,8 @@ export interface ControlPlane {
   awaitHold(hold: OpenHold, question: HoldQuestion, signal: AbortSignal): Promise<HoldOutcome>;
   /** Takes `rows` from the reader's budget on this connection, or takes nothing. */
   reserveSample(human: string, connection: string, rows: number): Promise<SampleReservation>;
+  /** Takes comparisons of a masked column with constants from the budget that a masking rule gives, or takes nothing. */
+  reserveEqualities(human: string, connection: string, tests: EqualityTests): Promise<SampleReservation>;
   /** @throws run_not_open, chunk_not_available, run_statement_refused */
   beginChunk(
     identity: SessionIdentity,

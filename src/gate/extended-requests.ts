@@ -20,7 +20,7 @@ import {
   encodeReadyForQuery,
 } from '../wire/postgres/backend.ts';
 import { frontend } from '../wire/postgres/messages.ts';
-import { denial, type Admission } from './admission.ts';
+import { denial, needsBudget, type Admission } from './admission.ts';
 import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { HeldBatch, renderParameters } from './held-batch.ts';
 import type { Portal, Prepared, StatementGrant } from './pipeline.ts';
@@ -82,7 +82,7 @@ export class ExtendedRequests {
     const admission = options.admissions.cached(text);
     if (
       admission !== undefined &&
-      (granted !== undefined || (admission.verdict === 'allow' && admission.sampleRows === 0))
+      (granted !== undefined || (admission.verdict === 'allow' && !needsBudget(admission)))
     ) {
       this.#grant = undefined;
       this.#prepare(name, text, admission, granted, buffer, start, end);
@@ -118,17 +118,24 @@ export class ExtendedRequests {
     start: number,
     end: number,
   ): void {
+    const { catalogue, nothingMasked } = admission.snapshot;
+    const { convertedTypes } = catalogue;
+    if (convertedTypes.size > 0 && !nothingMasked) {
+      const { parameterTypes } = decodeParse(buffer, start, end);
+      const converted = parameterTypes.find((type) => convertedTypes.has(type));
+      if (converted !== undefined) return this.#side.refuse(convertedParameter(converted), 'extended');
+    }
     const prepared: Prepared = {
       name,
       text,
-      recordable: this.#session.recordable(text),
+      recordable: this.#session.recordable(text, admission),
       admission,
       statement: admission.statements[0],
       described: false,
       columns: undefined,
       maskers: new Map(),
       grant,
-      reserved: admission.sampleRows > 0,
+      reserved: needsBudget(admission),
       chunk: undefined,
       localTag: undefined,
       recorded: false,
@@ -150,9 +157,9 @@ export class ExtendedRequests {
     const { admission } = prepared;
     if (admission !== undefined) {
       const stale = this.#session.options.admissions.connection.fresh() !== admission.snapshot;
-      const needsRows = admission.sampleRows > 0 && !prepared.reserved;
+      const needsRows = needsBudget(admission) && !prepared.reserved;
       const needsGrant = admission.verdict === 'hold' && !grants(prepared.grant, buffer, start, end);
-      if (stale || needsRows || needsGrant) {
+      if (stale || needsRows || needsGrant || admission.verdict === 'deny') {
         this.#side.suspendBatch(this.#decideBind(prepared, Buffer.from(buffer.subarray(start, end))));
         return;
       }
@@ -165,6 +172,8 @@ export class ExtendedRequests {
     const admission = prepared.reserved
       ? await this.#session.options.admissions.admit(text)
       : await this.#side.decide(text);
+    // What was taken for it is there for its one execution, also while it is held.
+    prepared.reserved = admission.verdict !== 'deny' && needsBudget(admission);
     if (prepared.admission !== admission) {
       // The catalogue or the policies changed since Parse: what we knew of its columns is worth nothing now.
       prepared.admission = admission;
@@ -248,7 +257,8 @@ export class ExtendedRequests {
       const isFetch = prepared.statement?.facts.cursor?.action === 'fetch';
       if (isFetch) portal.described = prepared.described = false;
       const { grant } = prepared;
-      if (prepared.admission?.verdict === 'hold' && grant?.used !== false) {
+      const verdict = prepared.admission?.verdict;
+      if (verdict === 'deny' || (verdict === 'hold' && grant?.used !== false)) {
         throw new CountersignError('grant_used', 'countersign: an execution without a grant got as far as Execute');
       }
       if (grant !== undefined) grant.used = true;
@@ -390,9 +400,20 @@ export class ExtendedRequests {
   }
 
   #recordableParameter(prepared: Prepared, value: string): string {
-    if (prepared.statement?.touchesMasked === true && prepared.statement.facts.class !== 'read') return '…';
+    const { statement, admission } = prepared;
+    if (statement?.touchesMasked === true && statement.facts.class !== 'read') return '…';
+    if ((admission?.equalityTests ?? []).length > 0) return '…';
     return this.#session.recordable(value);
   }
+}
+
+/** With such a parameter every call, operator and cast may be one of the users' functions, and no text names it. */
+function convertedParameter(typeOid: number): CountersignError {
+  return new CountersignError(
+    'statement_unknown',
+    `countersign: a parameter has the type with OID ${typeOid}, whose values functions of the database's users convert`,
+    { hint: 'send the parameter without a type, or as text' },
+  );
 }
 
 /** Whether this very Bind is what was approved, and was not executed yet. */

@@ -47,7 +47,11 @@ export class HoldDesk {
       throw error;
     }
     session.resume(() => {
-      session.options.recording.request({ kind: 'held', text: session.recordable(text), request: hold.requestId });
+      session.options.recording.request({
+        kind: 'held',
+        text: session.recordable(text, admission),
+        request: hold.requestId,
+      });
       session.held(text, admission, hold.requestId);
       this.#announceHold(hold, reason);
     });

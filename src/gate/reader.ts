@@ -4,6 +4,7 @@
  */
 import { maskCell } from '../masking/rows.ts';
 import { planColumns, type ColumnAction } from '../masking/plan.ts';
+import { predicatesOf } from '../masking/policy.ts';
 import { analyse } from '../sql/analyse.ts';
 import type { Catalogue, ColumnRef, StatementFacts } from '../sql/statement.ts';
 import type { ResultColumn } from '../wire/postgres/backend.ts';
@@ -49,6 +50,11 @@ export class GateReader {
   maskOf(column: ColumnRef): string | undefined {
     const rule = this.#connection.current().maskIndex.rule(column.relationOid, column.attnum);
     return rule === undefined ? undefined : maskName(rule.mask);
+  }
+
+  letsTestNull(column: ColumnRef): boolean {
+    const rule = this.#connection.current().maskIndex.rule(column.relationOid, column.attnum);
+    return rule === undefined || predicatesOf(rule) !== 'deny';
   }
 
   /** @throws CountersignError `lineage_unresolved` */

@@ -9,7 +9,7 @@ import { decodeQuery, encodeParse, encodeQuery } from '../wire/postgres/frontend
 import { encodeErrorResponse, encodeReadyForQuery } from '../wire/postgres/backend.ts';
 import { frontend } from '../wire/postgres/messages.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
-import { denial, type AdmittedStatement, type Admission } from './admission.ts';
+import { beyondEqualities, denial, needsBudget, type AdmittedStatement, type Admission } from './admission.ts';
 import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { ExtendedRequests } from './extended-requests.ts';
 import { HoldDesk } from './hold-desk.ts';
@@ -230,7 +230,7 @@ export class RequestSide {
     const { text } = decodeQuery(buffer, start, end);
     if (this.run !== undefined) return this.run.query(text);
     const admission = this.#session.options.admissions.cached(text);
-    if (admission?.verdict === 'allow' && admission.sampleRows === 0) {
+    if (admission?.verdict === 'allow' && !needsBudget(admission)) {
       this.#startQuery(text, admission, undefined, buffer, start, end);
       return;
     }
@@ -265,7 +265,7 @@ export class RequestSide {
     }
     if (grant !== undefined) grant.used = true;
     const execution = session.newExecution(statements, undefined, admission.sampleRows > 0);
-    const recordable = session.recordable(text);
+    const recordable = session.recordable(text, admission);
     session.options.recording.request({ kind: 'query', text: recordable });
     session.intent(execution, recordable, admission, grant);
     const probe = copyProbeOf(execution, 'query');
@@ -300,7 +300,11 @@ export class RequestSide {
   // ---- refusing ----
 
   deny(text: string, admission: Admission, error: CountersignError, protocol: 'query' | 'extended'): void {
-    this.#session.options.recording.request({ kind: 'denied', text: this.#session.recordable(text), code: error.code });
+    this.#session.options.recording.request({
+      kind: 'denied',
+      text: this.#session.recordable(text, admission),
+      code: error.code,
+    });
     this.#session.denied(text, admission, error);
     this.refuse(error, protocol);
   }
@@ -330,16 +334,25 @@ export class RequestSide {
 
   // ---- deciding ----
 
-  /** The verdict, after taking sampled rows from the budget. */
+  /** The verdict, after taking sampled rows and comparisons of masked columns from their budgets. */
   async decide(text: string): Promise<Admission> {
     const { admissions, controlPlane, identity } = this.#session.options;
-    const admission = admissions.cached(text) ?? (await admissions.admit(text));
-    if (admission.sampleRows === 0 || admission.beyondBudget === undefined) return admission;
     const { human } = identity.principal;
-    const reservation = await controlPlane.reserveSample(human, admissions.connection.name, admission.sampleRows);
-    if (reservation.allowed) return admission;
-    const spent = `${reservation.used} of ${reservation.limit} sample rows of the last hour are used`;
-    return { ...admission.beyondBudget, reason: `${admission.beyondBudget.reason} (${spent})` };
+    const { name } = admissions.connection;
+    let admission = admissions.cached(text) ?? (await admissions.admit(text));
+    if (admission.sampleRows > 0 && admission.beyondBudget !== undefined) {
+      const reservation = await controlPlane.reserveSample(human, name, admission.sampleRows);
+      if (!reservation.allowed) {
+        const spent = `${reservation.used} of ${reservation.limit} sample rows of the last hour are used`;
+        admission = { ...admission.beyondBudget, reason: `${admission.beyondBudget.reason} (${spent})` };
+      }
+    }
+    if (admission.verdict === 'deny') return admission;
+    for (const tests of admission.equalityTests) {
+      const { allowed, used } = await controlPlane.reserveEqualities(human, name, tests);
+      if (!allowed) return beyondEqualities(admission, tests, used);
+    }
+    return admission;
   }
 }
 

@@ -34,9 +34,10 @@ export function scrubDetected(text: string, masking: ConnectionMasking): string 
 
 /**
  * The text with every string and number literal replaced by `…`. Dollar quotes and escape strings, whose end a simple
- * reading can miss, withhold the whole text.
+ * reading can miss, withhold the whole text. `$1` is a parameter: the tag of a dollar quote begins with no digit.
  */
 export function withoutLiterals(text: string): string {
-  if (/[$\\]|--|\/\*/.test(text)) return `(text of ${text.length} characters withheld: it writes to a masked relation)`;
-  return text.replace(/'[^']*(?:'|$)/g, "'…'").replace(/(?<![\w".])\d[\w.]*/g, '…');
+  if (/[$\\]|--|\/\*/.test(text.replaceAll(/\$\d+/g, '')))
+    return `(text of ${text.length} characters withheld: its literals may be masked values)`;
+  return text.replace(/'[^']*(?:'|$)/g, "'…'").replace(/(?<![\w".$])\d[\w.]*/g, '…');
 }

@@ -16,7 +16,7 @@ import { executionOf, Pipeline, type Execution, type RunChunk, type StatementGra
 import { errorFields } from './error-fields.ts';
 import { RequestSide } from './request-side.ts';
 import { ResponseSide } from './response-side.ts';
-import { scrubDetected, scrubStatement } from './scrub.ts';
+import { scrubDetected, scrubStatement, withoutLiterals } from './scrub.ts';
 
 export interface SessionRecording extends DoorRecording {
   request(event: { readonly [member: string]: string | number | boolean | null | readonly (string | null)[] }): void;
@@ -305,9 +305,10 @@ export class GateSession {
     }
   }
 
-  /** A text as it may stand in a recording. */
-  recordable(text: string): string {
-    return scrubDetected(text, this.options.admissions.connection.masking);
+  /** A text as it may stand in a recording. One that compares a masked column with constants says what its values are. */
+  recordable(text: string, admission?: Admission): string {
+    const scrubbed = scrubDetected(text, this.options.admissions.connection.masking);
+    return (admission?.equalityTests ?? []).length === 0 ? scrubbed : withoutLiterals(scrubbed);
   }
 
   held(text: string, admission: Admission, request: string): void {
@@ -316,7 +317,7 @@ export class GateSession {
       type: 'statement.held',
       ...this.event(),
       statement: this.#statements + 1,
-      ...scrubStatement(this.recordable(text), true, facts?.class),
+      ...scrubStatement(this.recordable(text, admission), true, facts?.class),
       class: facts?.class ?? 'unknown',
       policies: [...admission.policies],
       request,
@@ -330,7 +331,7 @@ export class GateSession {
       type: 'statement.denied',
       ...this.event(),
       statement: this.#statements,
-      ...scrubStatement(this.recordable(text), true, facts?.class),
+      ...scrubStatement(this.recordable(text, admission), true, facts?.class),
       class: facts?.class ?? 'unknown',
       code: error.code,
       policies: [...(admission?.policies ?? [])],

@@ -88,7 +88,10 @@ async function factsOf(source: string, target: TargetReader, catalogue: Catalogu
       hint: 'name the columns and tables so that each output can be followed to where it comes from',
     });
   }
-  const masked = lineage.predicates.filter((column) => target.maskOf(column) !== undefined);
+  const masked = [
+    ...lineage.predicates.filter((column) => target.maskOf(column) !== undefined),
+    ...lineage.nullTests.filter((column) => !target.letsTestNull(column)),
+  ];
   if (masked.length > 0) {
     throw new CountersignError(
       'masked_predicate',

@@ -27,6 +27,8 @@ export interface TargetReader {
   facts(sql: string, catalogue: Catalogue): StatementFacts;
   /** Name of the mask that a column rule puts on this base column; undefined = none. */
   maskOf(column: ColumnRef): string | undefined;
+  /** Whether the rules of the column let a condition ask if it is NULL. */
+  letsTestNull(column: ColumnRef): boolean;
   /** Name of the mask of each output column, by origin, lineage and rule, whichever is widest. @throws lineage_unresolved */
   outputMasks(facts: StatementFacts, columns: readonly ReaderColumn[]): readonly (string | undefined)[];
   /** The first rows of the statement as the executor would get them, through the ordinary masking path. */

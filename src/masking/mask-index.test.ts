@@ -47,6 +47,9 @@ function catalogueOf(sketches: readonly Sketch[], userFunctions: readonly string
     userFunctions: new Set(userFunctions),
     userOperators: new Set(),
     userTypes: new Set(),
+    amongBuiltIn: new Set(),
+    convertedTypes: new Set(),
+    callsUserCode: () => false,
   };
 }
 
@@ -161,6 +164,8 @@ void describe('views', () => {
     resolved: true,
     outputs: [output([[20_001, 3]], true), output([[20_001, 2]], false)],
     predicates: [],
+    nullTests: [],
+    equalities: [],
   };
 
   void it('a column as it stands keeps its mask, an expression is redacted', () => {
@@ -193,6 +198,8 @@ void describe('views', () => {
         output([], false),
       ],
       predicates: [],
+      nullTests: [],
+      equalities: [],
     };
     const masks = index(
       [customers, view(text)],
@@ -218,7 +225,13 @@ void describe('views', () => {
     assert.equal(masks.rule(20_001, 2)?.mask, 'redact');
   });
   void it('is touched by what it filters by or only counts', () => {
-    const count: Lineage = { resolved: true, outputs: [output([], false), output([], false)], predicates: [] };
+    const count: Lineage = {
+      resolved: true,
+      outputs: [output([], false), output([], false)],
+      predicates: [],
+      nullTests: [],
+      equalities: [],
+    };
     const filtered: Lineage = { ...count, predicates: [source(20_001, 3)] };
     const touched = (definition: string, how: Lineage): boolean =>
       index([customers, orders, view(definition)], [['ssn', 'redact']], { 20_010: how }).touches(20_010);
@@ -256,7 +269,13 @@ void describe('views', () => {
     assert.equal(index([customers, odd], [['ssn', 'last4']]).rule(20_010, 1)?.mask, 'redact');
   });
   void it('with another number of outputs than columns counts as unreadable', () => {
-    const short: Lineage = { resolved: true, outputs: [output([], false)], predicates: [] };
+    const short: Lineage = {
+      resolved: true,
+      outputs: [output([], false)],
+      predicates: [],
+      nullTests: [],
+      equalities: [],
+    };
     assert.equal(index([customers, view(text)], [['ssn', 'last4']], { 20_010: short }).rule(20_010, 2)?.mask, 'redact');
   });
   void it('finds names that need quotes', () => {
@@ -274,7 +293,15 @@ void describe('views', () => {
         view('SELECT c.g FROM crm.c', ['g'], 20_202, 'cv'),
       ],
       [['p.ssn', 'last4']],
-      { 20_202: { resolved: true, outputs: [output([[20_201, 2]], true)], predicates: [] } },
+      {
+        20_202: {
+          resolved: true,
+          outputs: [output([[20_201, 2]], true)],
+          predicates: [],
+          nullTests: [],
+          equalities: [],
+        },
+      },
     );
     assert.equal(masks.rule(20_202, 1)?.mask, 'redact');
   });

@@ -12,7 +12,7 @@
  */
 import type { Catalogue, CatalogueRelation, ColumnRef, Lineage, OutputColumn } from '../sql/statement.ts';
 import { firstUserOid } from './type-oids.ts';
-import { compareMasks, strongerRule, type ColumnRule, type ConnectionMasking } from './policy.ts';
+import { compareMasks, isStronger, strongerRule, type ColumnRule, type ConnectionMasking } from './policy.ts';
 
 export interface MaskIndex {
   rule(relationOid: number, attnum: number): ColumnRule | undefined;
@@ -92,8 +92,8 @@ class Builder {
     let columns = this.#rules.get(oid);
     if (columns === undefined) this.#rules.set(oid, (columns = new Map()));
     const known = columns.get(attnum);
-    if (known !== undefined && compareMasks(rule.mask, known.mask) <= 0) return;
-    columns.set(attnum, rule);
+    if (!isStronger(rule, known)) return;
+    columns.set(attnum, strongerRule(known, rule) ?? rule);
     this.#touched.add(oid);
     this.#changed = true;
   }
@@ -229,7 +229,7 @@ function isVerbatim(output: OutputColumn | undefined): boolean {
 }
 
 function asRedaction(rule: ColumnRule): ColumnRule {
-  return compareMasks(rule.mask, 'redact') >= 0 ? rule : { id: rule.id, mask: 'redact' };
+  return compareMasks(rule.mask, 'redact') >= 0 ? rule : { ...rule, mask: 'redact' };
 }
 
 function readView(relation: CatalogueRelation, catalogue: Catalogue, viewLineage: ViewLineage): View {

@@ -51,7 +51,13 @@ const ref = (relationOid: number, attnum: number): ColumnRef => ({
   column: '',
 });
 const output = (verbatim: boolean, ...sources: ColumnRef[]): OutputColumn => ({ name: 'c', sources, verbatim });
-const lineage = (...outputs: OutputColumn[]): Lineage => ({ resolved: true, outputs, predicates: [] });
+const lineage = (...outputs: OutputColumn[]): Lineage => ({
+  resolved: true,
+  outputs,
+  predicates: [],
+  nullTests: [],
+  equalities: [],
+});
 
 function plan(
   columns: readonly ResultColumn[],
@@ -72,6 +78,32 @@ function refuses(columns: readonly ResultColumn[], how: Lineage | undefined, tou
     (error) => error instanceof CountersignError && error.code === 'lineage_unresolved',
   );
 }
+
+void describe('a default that the catalogue stores', () => {
+  const stored: ColumnRef = {
+    ...ref(1_249, 25),
+    schema: 'pg_catalog',
+    relation: 'pg_attribute',
+    column: 'attmissingval',
+  };
+  const anyarray = column(1_249, 25, 2_277);
+
+  void it('is NULL, as it stands and in an expression, also where the statement touches nothing masked', () => {
+    for (const verbatim of [true, false]) {
+      const how = lineage(output(verbatim, stored), output(true, ref(1_249, 2)));
+      const actions = plan([anyarray, column(1_249, 2)], how, false, withDetectors);
+      assert.deepEqual(actions.map(shown), [['countersign/stored-default', 'null'], 'detect']);
+    }
+  });
+
+  void it('is shown where nothing is masked, and not where the columns do not fit', () => {
+    assert.deepEqual(plan([anyarray], lineage(output(true, stored)), false).map(shown), ['pass']);
+    assert.throws(
+      () => plan([anyarray, anyarray], lineage(output(true, stored)), false, withDetectors),
+      /cannot tell which columns/,
+    );
+  });
+});
 
 void describe('three nets', () => {
   void it('origin: the rule of the column that the server names', () => {

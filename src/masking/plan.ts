@@ -5,6 +5,7 @@
  */
 import { CountersignError } from '../errors.ts';
 import type { ColumnRef, Lineage, OutputColumn } from '../sql/statement.ts';
+import { isStoredDefault } from '../sql/system-relations.ts';
 import type { ResultColumn } from '../wire/postgres/backend.ts';
 import { compileCellDetector, holdsAddresses } from './detect-cell.ts';
 import type { CompiledDetectors } from './detectors.ts';
@@ -44,12 +45,26 @@ export function planColumns(result: ResultToPlan): ColumnAction[] {
   const outputs = resolvedOutputs(result);
   return result.columns.map((column, position) => {
     const output = outputs?.[position];
-    const rule = strongerRule(originRule(column, result), lineageRule(column, output, result));
+    const stored = storedDefaultRule(position, result);
+    const rule = strongerRule(stored, strongerRule(originRule(column, result), lineageRule(column, output, result)));
     if (rule === undefined) return contentAction(column, result.masking);
     const { typeOid, format } = column;
-    const hidesNull = output !== undefined && !isColumnItself(output);
+    const hidesNull = stored !== undefined || (output !== undefined && !isColumnItself(output));
     return { kind: 'mask', mask: rule.mask, ruleId: rule.id, hash: result.masking.hash, hidesNull, typeOid, format };
   });
+}
+
+const storedDefault: ColumnRule = { id: 'countersign/stored-default', mask: 'null' };
+
+/** A value that ADD COLUMN … DEFAULT gave to the rows that were there, of whatever column, is data in the catalogue. */
+function storedDefaultRule(position: number, { lineage, columns, masking }: ResultToPlan): ColumnRule | undefined {
+  if (lineage?.resolved !== true || !(masking.hasColumnRules || masking.detectors.active)) return undefined;
+  const { outputs } = lineage;
+  const reads = (output: OutputColumn | undefined) => output?.sources.some(isStoredDefault) === true;
+  if (outputs.length !== columns.length && outputs.some(reads)) {
+    throw unresolved(`the target returns ${columns.length} columns where the text says ${outputs.length}`);
+  }
+  return reads(outputs[position]) ? storedDefault : undefined;
 }
 
 function resolvedOutputs({

@@ -3,7 +3,14 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { CountersignError } from '../errors.ts';
 import { compileGlob, foldCase } from './glob.ts';
-import { compareMasks, compileMasking, type MaskingTemplate, type MaskSpec } from './policy.ts';
+import {
+  compareMasks,
+  compileMasking,
+  predicatesOf,
+  type MaskingTemplate,
+  type MaskSpec,
+  type PredicateRule,
+} from './policy.ts';
 
 const hashKey = Buffer.alloc(32, 3);
 
@@ -54,6 +61,37 @@ void describe('columnRule', () => {
       template('b', [['email', 'hash']]),
     ]);
     assert.deepEqual(masking.columnRule('s', 't', 'email'), { id: 'a/columns[1]', mask: 'hash' });
+  });
+
+  void it('lets predicates do what every rule of a column lets them, whatever masks', () => {
+    const equality = (perHour: number): PredicateRule => ({ kind: 'equality', perHour });
+    for (const [given, expected] of [
+      [['deny'], 'deny'],
+      [[undefined], 'deny'],
+      [['is-null'], 'is-null'],
+      [[equality(5)], equality(5)],
+      [[equality(5), equality(3)], equality(3)],
+      [[equality(5), 'is-null'], 'is-null'],
+      [['is-null', equality(5), undefined], 'deny'],
+      [[equality(5), 'deny'], 'deny'],
+    ] as const) {
+      for (const masks of [
+        ['redact', 'last4', 'hash'],
+        ['last4', 'hash', 'redact'],
+      ] as const) {
+        const columns = given.map((predicates, index) => ({
+          match: 'ssn',
+          mask: masks[index] ?? ('null' as const),
+          predicates,
+        }));
+        const rule = compile([{ name: 't', appliesTo: {}, columns, detectors: [] }]).columnRule('s', 't', 'ssn');
+        assert.deepEqual(predicatesOf(rule), expected);
+      }
+    }
+    for (const perHour of [0, -1, 1.5, Number.NaN]) {
+      const columns = [{ match: 'ssn', mask: 'redact' as const, predicates: equality(perHour) }];
+      assert.throws(() => compile([{ name: 't', appliesTo: {}, columns, detectors: [] }]), CountersignError);
+    }
   });
 
   void it('follows labels: all must match, none means every connection', () => {

@@ -24,12 +24,23 @@ export type MaskSpec =
   | { readonly kind: 'truncate-date'; readonly to: 'year' | 'month' }
   | { readonly kind: 'round'; readonly to: number };
 
+/**
+ * What a statement may do with a masked column besides returning it: nothing; ask whether it is NULL; or, besides that,
+ * compare it with so many constants an hour, in all sessions of one human on one connection.
+ */
+export type PredicateRule = 'deny' | 'is-null' | { readonly kind: 'equality'; readonly perHour: number };
+
 export interface MaskingTemplate {
   readonly name: string;
   /** Connection labels that must all match; empty = every connection. */
   readonly appliesTo: Readonly<Record<string, string>>;
   /** `match`: `column`, `table.column` or `schema.table.column`; `*` in any part stands for any characters; case does not count. */
-  readonly columns: readonly { readonly match: string; readonly mask: MaskSpec }[];
+  readonly columns: readonly {
+    readonly match: string;
+    readonly mask: MaskSpec;
+    /** Default: deny. */
+    readonly predicates?: PredicateRule | undefined;
+  }[];
   readonly detectors: readonly DetectorRule[];
 }
 
@@ -37,6 +48,8 @@ export interface ColumnRule {
   /** Where the rule stands: `template/columns[2]`. */
   readonly id: string;
   readonly mask: MaskSpec;
+  /** Not said counts as deny. */
+  readonly predicates?: PredicateRule | undefined;
 }
 
 /** The rules of one connection, ready for use. */
@@ -62,9 +75,7 @@ export function compileMasking(
 ): ConnectionMasking {
   const applying = templates.filter((template) => appliesTo(template, labels));
   const patterns = applying.flatMap((template) =>
-    template.columns.map((column, index) =>
-      compilePattern(`${template.name}/columns[${index}]`, column.match, column.mask),
-    ),
+    template.columns.map((column, index) => compilePattern(`${template.name}/columns[${index}]`, column)),
   );
   const hash = keyedHash(options.hashKey);
   return {
@@ -113,7 +124,7 @@ interface ColumnPattern {
 
 const systemSchemas: ReadonlySet<string> = new Set(['pg_catalog', 'information_schema', 'pg_toast']);
 
-function compilePattern(id: string, match: string, mask: MaskSpec): ColumnPattern {
+function compilePattern(id: string, { match, mask, predicates }: MaskingTemplate['columns'][number]): ColumnPattern {
   const parts = match.split('.');
   if (parts.length > 3 || parts.some((part) => part === '')) {
     throw new CountersignError(
@@ -125,13 +136,19 @@ function compilePattern(id: string, match: string, mask: MaskSpec): ColumnPatter
     );
   }
   checkMask(id, mask);
+  if (typeof predicates === 'object' && !(Number.isSafeInteger(predicates.perHour) && predicates.perHour > 0)) {
+    throw new CountersignError(
+      'configuration_invalid',
+      `masking rule ${id}: equality cannot take ${predicates.perHour}`,
+    );
+  }
   const [column, table, schema] = parts.toReversed();
   const columnGlob = compileGlob(column ?? '*');
   const tableGlob = compileGlob(table ?? '*');
   const schemaGlob = compileGlob(schema ?? '*');
   const reachesSystem = schema !== undefined && !schema.includes('*');
   return {
-    rule: { id, mask },
+    rule: predicates === undefined ? { id, mask } : { id, mask, predicates },
     matches: (inSchema, inTable, inColumn) =>
       (reachesSystem || !systemSchemas.has(inSchema)) &&
       columnGlob(foldCase(inColumn)) &&
@@ -155,10 +172,27 @@ function checkMask(id: string, mask: MaskSpec): void {
     );
 }
 
-/** Of two rules the one whose mask shows less; of equals the first. */
+/** Of two rules the one whose mask shows less; of equals the first. What it lets predicates do is the less of both. */
 export function strongerRule(first: ColumnRule | undefined, second: ColumnRule | undefined): ColumnRule | undefined {
   if (first === undefined || second === undefined) return first ?? second;
-  return compareMasks(second.mask, first.mask) > 0 ? second : first;
+  const rule = compareMasks(second.mask, first.mask) > 0 ? second : first;
+  const [one, other] = [predicatesOf(first), predicatesOf(second)];
+  const predicates = allowance(one) <= allowance(other) ? one : other;
+  return predicates === predicatesOf(rule) ? rule : { ...rule, predicates };
+}
+
+export function predicatesOf(rule: ColumnRule | undefined): PredicateRule {
+  return rule?.predicates ?? 'deny';
+}
+
+function allowance(rule: PredicateRule): number {
+  return rule === 'deny' ? -1 : rule === 'is-null' ? 0 : rule.perHour;
+}
+
+/** Whether `second` adds something to `first`: another mask that shows less, or less for predicates. */
+export function isStronger(second: ColumnRule, first: ColumnRule | undefined): boolean {
+  if (first === undefined || compareMasks(second.mask, first.mask) > 0) return true;
+  return allowance(predicatesOf(second)) < allowance(predicatesOf(first));
 }
 
 /** Positive when `a` shows less than `b`. A total order: kinds first, then the kinds' own numbers. */

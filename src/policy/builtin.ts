@@ -33,7 +33,7 @@ forbid (principal, action == Action::"unknown", resource) unless { context.nothi
 @id("masked-predicate")
 @code("masked_predicate")
 @reason("a masked column is used to filter, join, sort, group or limit")
-@hint("leave masked columns out of everything but the select list; 'is null' tests are allowed")
+@hint("leave masked columns out of everything but the select list, unless their rules allow 'is null' or an equality")
 forbid (principal, action in Action::"statement", resource) when { !context.maskedPredicates.isEmpty() };
 
 // Estimates and folded constants of a plan come from raw values.
@@ -75,6 +75,22 @@ forbid (principal, action == Action::"setting", resource) when {
       context.setting.name == "datestyle" &&
       ["iso", "iso, mdy", "iso, dmy", "iso, ymd"].contains(context.setting.value)
     )
+  )
+};
+
+// Plans, parse trees and statistics of statements come to the client as messages once its messages are verbose enough,
+// with constants and counts in them; what is written to the target's own log may go the same way.
+@id("setting-verbose")
+@code("statement_denied")
+@reason("this setting makes the server tell how it reads and runs statements, with values in it")
+@hint("client_min_messages may be notice, warning or error")
+forbid (principal, action == Action::"setting", resource) when {
+  context.setting.name like "debug_*" || context.setting.name like "log_*" || context.setting.name like "trace_*" ||
+  context.setting.name like "track_*" || context.setting.name like "auto_explain.*" ||
+  context.setting.name like "pg_stat_statements.*" || context.setting.name like "plpgsql.*" ||
+  (
+    context.setting.name == "client_min_messages" && context.command != "RESET" &&
+    !["notice", "warning", "error"].contains(context.setting.value)
   )
 };
 

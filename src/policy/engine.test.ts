@@ -90,6 +90,7 @@ void test('a prohibition whose evaluation fails counts as a prohibition, a permi
       touchesMasked: false,
       nothingMasked: false,
       maskedPredicates: [],
+      maskedEqualities: [],
       setting: { name: '', value: '' },
     },
     entities: [

@@ -68,6 +68,7 @@ type StatementContext = {
   touchesMasked: Bool,
   nothingMasked: Bool,
   maskedPredicates: Set<String>,
+  maskedEqualities: Set<String>,
   setting: Setting,
 };
 

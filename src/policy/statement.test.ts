@@ -30,7 +30,7 @@ function facts(more: Partial<StatementFacts> = {}): StatementFacts {
     rowsAtMost: undefined,
     paging: false,
     parameters: 0,
-    lineage: { resolved: true, outputs: [], predicates: [] },
+    lineage: { resolved: true, outputs: [], predicates: [], nullTests: [], equalities: [] },
     setting: undefined,
     transaction: undefined,
     copyOut: undefined,
@@ -209,12 +209,22 @@ void test('settings: harmless ones are allowed, those that change how we read ar
     ['client_encoding', 'latin1'],
     ['Role', 'postgres'],
     ['DateStyle', 'SQL'],
+    ['client_min_messages', 'log'],
+    ['client_min_messages', 'DEBUG1'],
+    ['client_min_messages', undefined],
+    ['debug_print_plan', 'on'],
+    ['auto_explain.log_min_duration', '0'],
+    ['log_statement_stats', 'on'],
+    ['trace_sort', 'on'],
+    ['track_functions', 'all'],
   ] as const) {
     assert.equal(
       decide({ kind: 'setting', setting: { name, value }, command: 'SET' }, 'designer', generous).verdict,
       'deny',
     );
   }
+  const quieter = { name: 'client_min_messages', value: 'WARNING' };
+  assert.equal(decide({ kind: 'setting', setting: quieter, command: 'SET' }, 'designer', generous).verdict, 'allow');
   assert.equal(decide({ facts: facts({ class: 'unknown' }) }, 'designer', generous).verdict, 'deny');
   assert.equal(decide({ facts: facts(), maskedPredicates: ['a'] }, 'designer', generous).verdict, 'deny');
   assert.equal(decide({ facts: facts() }, 'admin', generous).verdict, 'deny');

@@ -27,8 +27,10 @@ export interface StatementQuestion {
   readonly touchesMasked?: boolean | undefined;
   /** No column of the connection is masked, and no detector is configured for it. Not said counts as no. */
   readonly nothingMasked?: boolean | undefined;
-  /** Masked columns among `facts.lineage.predicates`, as schema.relation.column. */
+  /** Masked columns that the statement asks more of than their rules let it, as schema.relation.column. */
   readonly maskedPredicates?: readonly string[] | undefined;
+  /** Masked columns that are compared with constants as their rules let it. */
+  readonly maskedEqualities?: readonly string[] | undefined;
   /** The reader's sampling budget covers `facts.rowsAtMost` (the caller takes the rows from it before each execution). */
   readonly withinBudget?: boolean | undefined;
   /** Required for kind `setting`. */
@@ -83,7 +85,9 @@ export function actionOf(facts: StatementFacts, withinBudget: boolean): Statemen
 
 /** Settings by which the gateway itself reads texts and results, whatever is masked. */
 const settingsOfOurReading: ReadonlySet<string> = new Set(['client_encoding', 'standard_conforming_strings']);
-const settingRules: ReadonlySet<string> = new Set(['countersign/setting-unsafe', 'countersign/setting-value']);
+const settingRules: ReadonlySet<string> = new Set(
+  ['setting-unsafe', 'setting-value', 'setting-verbose'].map((id) => `countersign/${id}`),
+);
 
 /** Never throws: what cannot be decided is denied. */
 export function decideStatement(policySet: PolicySet, question: StatementQuestion): Decision {
@@ -160,6 +164,7 @@ function contextOf(question: StatementQuestion) {
     touchesMasked: question.touchesMasked ?? question.kind === 'statement',
     nothingMasked: question.nothingMasked ?? false,
     maskedPredicates: [...new Set(question.maskedPredicates ?? [])].toSorted(),
+    maskedEqualities: [...new Set(question.maskedEqualities ?? [])].toSorted(),
     setting: { name: setting?.name.trim().toLowerCase() ?? '', value: settingValue(setting?.value) },
   };
 }

@@ -8,7 +8,9 @@ import { copyOutOf } from './copy-out.ts';
 import { effectsOf } from './effects.ts';
 import { lineageOf } from './lineage.ts';
 import { parseStatements, type ParsedStatement } from './parse.ts';
+import { isStoredDefault, readsStoredDefaults } from './system-relations.ts';
 import { bodyIf } from './tree.ts';
+import type { Uses } from './uses.ts';
 import type { Catalogue, CopyOut, Lineage, StatementFacts, StatementFault } from './statement.ts';
 
 const nothing = {
@@ -48,7 +50,7 @@ export function analyse(
         class: 'empty',
         text: text.trim(),
         rowsAtMost: 0,
-        lineage: { resolved: true, outputs: [], predicates: [] },
+        lineage: { resolved: true, outputs: [], predicates: [], nullTests: [], equalities: [] },
       },
     ];
   }
@@ -88,8 +90,11 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     missing !== undefined && unknowns.every((reason) => missingRelation.test(reason))
       ? { kind: 'relation', message: missing, position: undefined }
       : undefined;
+  if (lineage.resolved ? lineage.predicates.some(isStoredDefault) : uses.relations.some(readsStoredDefaults)) {
+    unknowns.push('pg_attribute.attmissingval may hold data');
+  }
   if (!lineage.resolved) {
-    for (const name of uses.callLike) unknowns.push(`${name} may be a function`);
+    for (const name of callLike(uses, catalogue)) unknowns.push(`${name} may be a function`);
   }
   return {
     class: effects.class,
@@ -112,6 +117,14 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
       unknowns.length === 0 &&
       lineage.resolved,
   };
+}
+
+/** What stands behind a dot and is no column for certain. */
+function callLike(uses: Uses, catalogue: Catalogue): readonly string[] {
+  const columns = new Set(
+    uses.relations.flatMap(({ oid }) => (catalogue.relationByOid(oid)?.columns ?? []).map((column) => column.name)),
+  );
+  return [...uses.callLike, ...uses.dotted.filter((name) => !columns.has(name))];
 }
 
 function rowsOf(statementClass: StatementFacts['class'], tree: ParsedStatement['tree']): number | undefined {

@@ -17,11 +17,32 @@ const ownedByComputingExtension = (catalogue: string, oid: string) => `exists (
   where d.classid = 'pg_catalog.${catalogue}'::pg_catalog.regclass and d.objid = ${oid} and d.deptype = 'e'
     and e.extname in (${computingExtensions}))`;
 
+/** Casts with a function, of users: PostgreSQL calls it wherever the types meet, and no text has to name it. */
+const userCasts = `pg_catalog.pg_cast k where k.oid >= 16384 and k.castfunc <> 0
+    and not ${ownedByComputingExtension('pg_cast', 'k.oid')}`;
+
+/** Types of users whose values a function of users converts or compares unnamed, and all that is made of such types. */
+const convertedTypes = `with recursive part(oid, whole) as (
+    select t.typelem, t.oid from pg_catalog.pg_type t where t.typelem >= 16384
+    union all select t.typbasetype, t.oid from pg_catalog.pg_type t where t.typbasetype >= 16384
+    union all select a.atttypid, c.reltype from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
+      where a.atttypid >= 16384 and a.attnum > 0 and not a.attisdropped and c.reltype <> 0
+  ), converted(oid) as (
+    select made.oid from (
+      select k.castsource as oid from ${userCasts} union select k.casttarget from ${userCasts}
+      union select o.opcintype from pg_catalog.pg_opclass o
+        where o.oid >= 16384 and not ${ownedByComputingExtension('pg_opclass', 'o.oid')}) made
+      where made.oid >= 16384
+    union
+    select part.whole from converted join part on part.oid = converted.oid)`;
+
 const userSchema = (schema: string) =>
   `${schema} not in ('pg_catalog', 'information_schema', 'pg_toast') and ${schema} !~ '^pg_(toast_)?temp_'`;
 
 export const catalogueQueries = {
-  settings: `select pg_catalog.set_config('search_path', '', true) as search_path`,
+  /** To compile one of these would take longer than to run it. */
+  settings: `select pg_catalog.set_config('search_path', '', true) as search_path,
+    pg_catalog.set_config('jit', 'off', true) as jit`,
 
   /** One row per relation, system relations included. Columns: [attnum, name, type OID, type name, not null, generated]. */
   relations: `select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relrowsecurity as row_security,
@@ -65,19 +86,41 @@ export const catalogueQueries = {
   join pg_catalog.pg_attribute s on s.attrelid = a.attrelid and s.attnum = d.refobjsubid
   where a.attgenerated <> '' group by 1, 2 order by 1, 2`,
 
-  functions: `select distinct p.proname as name
+  /** By OID: what the server did not come with, wherever it is, so also beside its own. */
+  functions: `select p.proname as name, bool_or(n.nspname in ('pg_catalog', 'information_schema')) as among_built_in
   from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  where (${userSchema('n.nspname')} or (n.nspname = 'pg_catalog' and p.oid >= 16384))
-    and not ${ownedByComputingExtension('pg_proc', 'p.oid')} order by 1`,
+  where (${userSchema('n.nspname')} or (p.oid >= 16384 and n.nspname !~ '^pg_(toast_)?temp_'))
+    and not ${ownedByComputingExtension('pg_proc', 'p.oid')} group by 1 order by 1`,
 
-  operators: `select distinct o.oprname as name
+  operators: `select o.oprname as name, bool_or(n.nspname in ('pg_catalog', 'information_schema')) as among_built_in
   from pg_catalog.pg_operator o join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-  where (${userSchema('n.nspname')} or (n.nspname = 'pg_catalog' and o.oid >= 16384))
-    and not ${ownedByComputingExtension('pg_operator', 'o.oid')} order by 1`,
+  where (${userSchema('n.nspname')} or (o.oid >= 16384 and n.nspname !~ '^pg_(toast_)?temp_'))
+    and not ${ownedByComputingExtension('pg_operator', 'o.oid')} group by 1 order by 1`,
 
-  /** Kind e = every type of that name is an enum. Array types are called by their element's name. */
-  types: `select t.typname as name, bool_and(coalesce(e.typtype, t.typtype) = 'e') as is_enum
+  /** Every type of that name is an enum, or an array of one, to which no cast calls a function of users. */
+  types: `select t.typname as name, bool_and(coalesce(e.typtype, t.typtype) = 'e' and not exists (
+      select from ${userCasts} and coalesce(e.oid, t.oid) in (k.castsource, k.casttarget))) as is_enum
   from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
   left join pg_catalog.pg_type e on t.typcategory = 'A' and e.oid = t.typelem
   where ${userSchema('n.nspname')} group by 1 order by 1`,
+
+  /** Functions of users convert or compare their values without being named. */
+  convertedTypes: `${convertedTypes} select oid from converted order by 1`,
+
+  /**
+   * Relations with such values, views that call code of users in any way, named or not, and 0 where a cast between types
+   * that are built in calls a function of users.
+   */
+  userCode: `${convertedTypes}
+  select c.oid from pg_catalog.pg_class c where c.reltype in (select oid from converted)
+  union select a.attrelid from pg_catalog.pg_attribute a
+    where a.atttypid in (select oid from converted) and a.attnum > 0 and not a.attisdropped
+  union select r.ev_class from pg_catalog.pg_rewrite r
+    join pg_catalog.pg_depend u on u.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and u.objid = r.oid
+    where r.rulename = '_RETURN' and u.refobjid >= 16384
+      and ((u.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and not ${ownedByComputingExtension('pg_proc', 'u.refobjid')})
+        or (u.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass
+          and not ${ownedByComputingExtension('pg_operator', 'u.refobjid')}))
+  union select 0 from ${userCasts} and k.castsource < 16384 and k.casttarget < 16384
+  order by 1`,
 } as const;

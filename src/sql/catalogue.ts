@@ -24,9 +24,11 @@ export interface RawCatalogue {
   readonly inheritance: readonly { readonly parent: Oid; readonly child: Oid }[];
   readonly rules: readonly { readonly oid: Oid; readonly rule: string }[];
   readonly generated: readonly { readonly oid: Oid; readonly attnum: number; readonly sources: readonly string[] }[];
-  readonly functions: readonly { readonly name: string }[];
-  readonly operators: readonly { readonly name: string }[];
+  readonly functions: readonly { readonly name: string; readonly among_built_in: boolean }[];
+  readonly operators: readonly { readonly name: string; readonly among_built_in: boolean }[];
   readonly types: readonly { readonly name: string; readonly is_enum: boolean }[];
+  readonly convertedTypes: readonly { readonly oid: Oid }[];
+  readonly userCode: readonly { readonly oid: Oid }[];
 }
 
 const kinds: Readonly<Record<string, RelationKind>> = {
@@ -78,6 +80,7 @@ export function makeCatalogue(raw: RawCatalogue): Catalogue {
     if (names === undefined) bySchema.set(relation.schema, (names = new Map()));
     names.set(relation.name, relation);
   }
+  const userCode = new Set(raw.userCode.map((row) => Number(row.oid)));
   const lookup = raw.searchPath.includes('pg_catalog') ? raw.searchPath : ['pg_catalog', ...raw.searchPath];
   return {
     version: createHash('sha256').update(JSON.stringify(raw)).digest('hex'),
@@ -94,8 +97,13 @@ export function makeCatalogue(raw: RawCatalogue): Catalogue {
     },
     userFunctions: new Set(raw.functions.map((row) => row.name)),
     userOperators: new Set(raw.operators.map((row) => row.name)),
+    amongBuiltIn: new Set(
+      [...raw.functions, ...raw.operators].filter((row) => row.among_built_in).map((row) => row.name),
+    ),
     userTypes: new Set(raw.types.map((row) => row.name)),
     enumTypes: new Set(raw.types.filter((row) => row.is_enum).map((row) => row.name)),
+    convertedTypes: new Set(raw.convertedTypes.map((row) => Number(row.oid))),
+    callsUserCode: (oid) => userCode.has(oid),
   };
 }
 

@@ -3,6 +3,7 @@
  * `unknown`; so is a known kind in a form whose effect its text does not show.
  */
 import type { DeclareCursorStmt, Node, RangeVar, SelectStmt, TransactionStmt, VariableSetStmt } from 'libpg-query';
+import { isBuiltInType } from './functions.ts';
 import { settingCallOf } from './set-config.ts';
 import type { Catalogue, CatalogueRelation, StatementClass, StatementFacts } from './statement.ts';
 import { type Tree, bodyIf, constantText, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
@@ -391,6 +392,7 @@ function written(ranges: readonly Node[] | undefined, catalogue: Catalogue): Use
 function shadowReason(created: RangeVar | undefined, catalogue: Catalogue): string | undefined {
   const { relname: name, schemaname: schema, relpersistence: persistence } = created ?? {};
   if (name === undefined || (persistence !== 't' && schema?.startsWith('pg_temp') !== true)) return undefined;
+  if (isBuiltInType(name)) return `a temporary relation ${name} would hide the type of that name`;
   if (catalogue.relationByName(undefined, name) === undefined) return undefined;
   return `a temporary relation ${name} would hide the relation of that name`;
 }

@@ -3,6 +3,7 @@
  * unresolved, never "no columns".
  */
 import type { A_Expr, FuncCall, JsonOutput, JsonValueExpr, Node, SubLink, WindowDef } from 'libpg-query';
+import { askedIfNull, type Asked } from './asked.ts';
 import type { SubqueryNames } from './column-name.ts';
 import { knownFields, knownFunctions, setReturningFunctions, type NameReading } from './functions.ts';
 import {
@@ -36,7 +37,7 @@ import {
 } from './value.ts';
 
 /** One lineage analysis. The functions of the other files come with it, because they call each other. */
-export interface Run {
+export interface Run extends Asked {
   readonly catalogue: Catalogue;
   readonly reading: NameReading;
   /** Columns on which the choice or order of rows depends. Replaced while a subquery is looked at by itself. */
@@ -177,7 +178,8 @@ export function sourcesOf(node: Node | undefined, scope: Scope, run: Run, use: U
       return toldOfArrays(run, unionOf(parts), areElements);
     }
     case 'NullTest':
-      return use === 'predicate' && isPlainColumn(expression.body.arg, scope) ? noSources : of(expression.body.arg);
+      if (use === 'value' || !isPlainColumn(expression.body.arg, scope)) return of(expression.body.arg);
+      return askedIfNull(run, of(expression.body.arg));
     case 'TypeCast': {
       const sources = of(expression.body.arg);
       return isTotalCast(expression.body.typeName) ? sources : told(run, sources);
@@ -274,7 +276,7 @@ function coalesce(args: readonly Node[], scope: Scope, run: Run, use: Use): Sour
   const parts = args.map((arg) => sourcesOf(arg, scope, run, use));
   const lastThatMayFail = args.findLastIndex((arg) => !cannotFail(arg, scope, run));
   args.slice(0, Math.max(0, lastThatMayFail)).forEach((arg, index) => {
-    if (!isPlainColumn(arg, scope)) addPredicates(run, parts[index] ?? noSources);
+    (isPlainColumn(arg, scope) ? askedIfNull : addPredicates)(run, parts[index] ?? noSources);
   });
   return unionOf(parts);
 }
@@ -287,7 +289,8 @@ function toldOfArrays(run: Run, sources: Sources, areElements: boolean): Sources
 /** It decides what else is computed. As in WHERE, a plain `column IS NULL` is no predicate; the value depends on it. */
 function condition(node: Node | undefined, scope: Scope, run: Run, use: Use): Sources {
   const sources = sourcesOf(node, scope, run, use);
-  return isHarmlessCondition(node, scope) ? sources : told(run, sources);
+  (isHarmlessCondition(node, scope) ? askedIfNull : addPredicates)(run, sources);
+  return sources;
 }
 
 /** FORMAT JSON reads a text as JSON. */

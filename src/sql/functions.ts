@@ -4,7 +4,11 @@
  * until somebody has looked at it. Never on it: whatever reads tables, files, large objects, other sessions or the
  * network by itself, changes settings, waits, or locks rows. What changes sequences, takes advisory locks or notifies has
  * lists of its own, because it gives the statement another class.
- * Source: PostgreSQL manual, chapter 9; `oracle.test.ts` compares the lists with a real server's pg_proc.
+ *
+ * A name stands for the functions of that name whose OIDs are below 16384, which are the server's own. One function of
+ * that name with another OID, in any schema, and the name is unknown: which one a call means is up to the types of its
+ * arguments, and we do not guess it.
+ * Source: PostgreSQL manual, chapter 9; `functions.test.ts` holds the lists against every function of real servers.
  */
 import type { Node, TypeName } from 'libpg-query';
 import type { Catalogue } from './statement.ts';
@@ -27,8 +31,9 @@ export const setReturningFunctions = words(`
   json_each_text json_object_keys json_populate_recordset json_to_recordset jsonb_array_elements
   jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_path_query jsonb_path_query_tz
   jsonb_populate_recordset jsonb_to_recordset pg_available_extension_versions pg_available_extensions pg_get_keywords
-  pg_get_catalog_foreign_keys pg_listening_channels pg_options_to_table pg_partition_ancestors pg_partition_tree pg_timezone_abbrevs
-  pg_timezone_names regexp_matches regexp_split_to_table string_to_table ts_parse ts_token_type unnest`);
+  pg_get_catalog_foreign_keys pg_listening_channels pg_options_to_table pg_partition_ancestors pg_partition_tree pg_snapshot_xip
+  pg_timezone_abbrevs pg_timezone_names regexp_matches regexp_split_to_table string_to_table ts_parse ts_token_type txid_snapshot_xip
+  unnest`);
 
 const windowFunctions = words(`
   cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number`);
@@ -39,42 +44,45 @@ const computing = words(`
   array_sample array_shuffle array_smaller array_sort array_to_json array_to_string array_to_tsvector array_upper ascii
   asin asind asinh atan atan2 atan2d atand atanh
   bit_count bit_length bound_box box bpchar broadcast btrim
-  cardinality casefold cbrt ceil ceiling center char_length character_length chr circle clock_timestamp concat concat_ws
+  cardinality casefold cash_words cbrt ceil ceiling center char_length character_length chr circle clock_timestamp concat concat_ws
   convert convert_from convert_to cos cosd cosh cot cotd crc32 crc32c
   date date_add date_bin date_larger date_part date_smaller date_subtract date_trunc decode degrees diagonal diameter div
   encode enum_first enum_last enum_range erf erfc exp extract
   factorial family floor format format_type
   gamma gcd gen_random_uuid get_bit get_byte get_current_ts_config
-  height host hostmask
+  hashtext hashtextextended height host hostmask
+  icu_unicode_version
   inet_merge inet_same_family initcap isclosed isempty isfinite ishorizontal isopen isparallel isperp isvertical
-  is_normalized is_jsonb_valid
+  is_normalized
   json json_array_length json_build_array json_build_object json_extract_path json_extract_path_text json_object
-  json_populate_record json_strip_nulls json_to_record json_typeof jsonb jsonb_array_length jsonb_build_array
+  json_populate_record json_strip_nulls json_to_record json_to_tsvector json_typeof jsonb jsonb_array_length jsonb_build_array
   jsonb_build_object jsonb_concat jsonb_contains jsonb_delete jsonb_exists jsonb_exists_all jsonb_exists_any
   jsonb_extract_path jsonb_extract_path_text jsonb_insert jsonb_object jsonb_path_exists jsonb_path_exists_tz
   jsonb_path_match jsonb_path_match_tz jsonb_path_query_array jsonb_path_query_array_tz jsonb_path_query_first
   jsonb_path_query_first_tz jsonb_populate_record jsonb_populate_record_valid jsonb_pretty jsonb_set jsonb_set_lax
-  jsonb_strip_nulls jsonb_to_record jsonb_typeof json_scalar json_serialize justify_days justify_hours justify_interval
+  jsonb_strip_nulls jsonb_to_record jsonb_to_tsvector jsonb_typeof json_scalar json_serialize justify_days justify_hours justify_interval
   lcm left length lgamma like like_escape line ln localtime log log10 lower lower_inc lower_inf lpad lseg ltrim
   macaddr8_set7bit make_date make_interval make_time make_timestamp make_timestamptz makeaclitem masklen md5 min_scale
-  mod multirange
-  netmask network normalize notlike now npoints num_nonnulls num_nulls numnode
-  octet_length overlaps overlay
+  mod multirange mxid_age
+  nameconcatoid netmask network normalize notlike now npoints num_nonnulls num_nulls numnode
+  octet_length oidvectortypes overlaps overlay
   parse_ident path pclose phraseto_tsquery pi plainto_tsquery point polygon popen position pow power
   querytree quote_ident quote_literal quote_nullable
-  radians radius random range_merge regexp_count regexp_instr regexp_like regexp_match regexp_replace regexp_split_to_array regexp_substr repeat
+  radians radius random random_normal range_merge regexp_count regexp_instr regexp_like regexp_match regexp_replace regexp_split_to_array regexp_substr repeat
   replace reverse right round row_to_json rpad rtrim
   scale set_bit set_byte set_masklen setweight sha224 sha256 sha384 sha512 sign similar_escape similar_to_escape sin sind
   sinh slope split_part sqrt starts_with statement_timestamp string_to_array strip strpos substr substring
   tan tand tanh text textcat timeofday timezone to_ascii to_bin to_char to_date to_hex to_json to_jsonb to_number to_oct
   to_timestamp to_tsquery to_tsvector transaction_timestamp translate trim_array trim_scale trunc ts_delete ts_filter
   ts_headline ts_lexize ts_rank ts_rank_cd tsquery_phrase tsvector_to_array
+  txid_snapshot_xmax txid_snapshot_xmin txid_visible_in_snapshot
   unicode_assigned unicode_version unistr upper upper_inc upper_inf uuid_extract_timestamp uuid_extract_version uuidv4
   uuidv7
   websearch_to_tsquery width width_bucket
   xml xml_is_well_formed xml_is_well_formed_content xml_is_well_formed_document xmlcomment xmlconcat2 xmlexists xmltext
   xmlvalidate xpath xpath_exists
-  pg_column_compression pg_column_size pg_input_is_valid pg_typeof`);
+  pg_column_compression pg_column_size pg_input_is_valid pg_lsn pg_snapshot_xmax pg_snapshot_xmin pg_typeof
+  pg_visible_in_snapshot pg_wal_lsn_diff`);
 
 /** Types in the notation of a function call: `date(x)`. */
 const castingFunctions = words(`
@@ -84,6 +92,8 @@ const castingFunctions = words(`
 
 /** They read the catalogue's names, definitions, sizes and rights, or say something about this session; never rows. */
 const catalogueFunctions = words(`
+  has_largeobject_privilege pg_basetype pg_get_acl
+  pg_get_replica_identity_index pg_relation_filenode pg_settings_get_flags pg_trigger_depth system_user
   col_description current_database current_schema current_schemas current_setting getdatabaseencoding has_any_column_privilege
   has_column_privilege has_database_privilege has_foreign_data_wrapper_privilege has_function_privilege
   has_language_privilege has_parameter_privilege has_schema_privilege has_sequence_privilege has_server_privilege
@@ -107,7 +117,7 @@ const catalogueFunctions = words(`
   version`);
 
 /** They say what this session did or hears, and change nothing. */
-const sessionReads = words('currval lastval pg_notification_queue_usage');
+export const sessionReads = words('currval lastval pg_notification_queue_usage');
 
 /** They change a sequence, which their first argument names. */
 export const sequenceFunctions = words('nextval setval');
@@ -186,7 +196,7 @@ export const collectingAggregates = words(`
   jsonb_object_agg_unique jsonb_object_agg_unique_strict`);
 
 /** Helpers of the information schema that pgjdbc calls. */
-const informationSchemaFunctions = words(
+export const informationSchemaFunctions = words(
   '_pg_expandarray _pg_truetypid _pg_truetypmod _pg_char_max_length _pg_numeric_precision _pg_numeric_scale _pg_datetime_precision _pg_index_position',
 );
 const onlyInInformationSchema = words('_pg_expandarray');
@@ -255,6 +265,7 @@ export function functionReason(
   const schema = path.length > 1 ? path.at(-2) : undefined;
   const shown = path.join('.');
   if (path.length > 2) return `function ${shown} is not known`;
+  if (catalogue.amongBuiltIn.has(name)) return `function ${shown} is not the server's own for certain`;
   if (schema === 'information_schema') {
     return informationSchemaFunctions.has(name) ? undefined : `function ${shown} is not known`;
   }
@@ -277,12 +288,18 @@ export function operatorReason(
 ): string | undefined {
   const name = path.at(-1) ?? '';
   const schema = path.length > 1 ? path.at(-2) : undefined;
+  if (catalogue.amongBuiltIn.has(name)) return `operator ${path.join('.')} is not the server's own for certain`;
   if (schema === 'pg_catalog') return undefined;
   if (schema !== undefined) return `operator ${path.join('.')} is not built in`;
   if (reading === 'session' && catalogue.userOperators.has(name)) {
     return `operator ${name} is not the built-in one for certain: the database defines one of that name`;
   }
   return undefined;
+}
+
+/** Whether a relation of that name, whose rows have a type of that name, can hide a type of the server. */
+export function isBuiltInType(name: string): boolean {
+  return builtInTypes.has(name);
 }
 
 export function typeReason(type: TypeName, catalogue: Catalogue, reading: NameReading): string | undefined {

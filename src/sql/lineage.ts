@@ -4,7 +4,7 @@
  * session. It answers "unresolved" wherever it is not sure. What it does not do: types, permissions, what policies think
  * of the answer.
  */
-import type { Node } from 'libpg-query';
+import type { Node, SelectStmt } from 'libpg-query';
 import { addPredicates, type Run } from './expressions.ts';
 import type { NameReading } from './functions.ts';
 import { deleteFields, insertFields, mergeFields, updateFields } from './modify.ts';
@@ -20,9 +20,9 @@ import {
   type Sources,
 } from './scope.ts';
 import { selectFields } from './select.ts';
-import type { Catalogue, CatalogueRelation, ColumnRef, Lineage, OutputColumn } from './statement.ts';
+import type { Catalogue, CatalogueRelation, ColumnRef, Equality, Lineage, OutputColumn } from './statement.ts';
 import { isSystemSchema } from './system-relations.ts';
-import { kindSet, taggedAs } from './tree.ts';
+import { bodyIf, kindSet, taggedAs } from './tree.ts';
 import type { Shape } from './effects.ts';
 import { viewTree } from './uses.ts';
 import { lengthOfStored, noteRow } from './value-length.ts';
@@ -31,11 +31,17 @@ const outermost: Scope = { items: [], parent: undefined, ctes: undefined };
 const maxViewDepth = 64;
 
 export function lineageOf(shape: Shape, catalogue: Catalogue): Lineage {
-  const run = newRun(catalogue, 'session', 0);
+  const run = newRun(catalogue, 'session', 0, shape.kind === 'query' ? bodyIf(shape.query, 'SelectStmt') : undefined);
   try {
     const fields = fieldsOf(shape, run);
     if (run.sizes.grows) addPredicates(run, run.sizes.chosen);
-    return { resolved: true, outputs: outputsOf(fields, catalogue), predicates: columnsOf(run.predicates, catalogue) };
+    return {
+      resolved: true,
+      outputs: outputsOf(fields, catalogue),
+      predicates: columnsOf(union(run.predicates, new Set(run.equalities.keys())), catalogue),
+      nullTests: columnsOf(run.nullTests, catalogue),
+      equalities: equalitiesOf(run, catalogue),
+    };
   } catch (error) {
     if (error instanceof Unresolved) return { resolved: false, reason: error.message };
     throw error;
@@ -49,7 +55,7 @@ export function lineageOf(shape: Shape, catalogue: Catalogue): Lineage {
 export function viewLineage(catalogue: Catalogue, relation: CatalogueRelation): Lineage {
   try {
     const fields = relationFields(relation, catalogue, 0);
-    return { resolved: true, outputs: outputsOf(fields, catalogue), predicates: [] };
+    return { resolved: true, outputs: outputsOf(fields, catalogue), predicates: [], nullTests: [], equalities: [] };
   } catch (error) {
     if (error instanceof Unresolved) return { resolved: false, reason: error.message };
     if (error instanceof RangeError)
@@ -58,11 +64,21 @@ export function viewLineage(catalogue: Catalogue, relation: CatalogueRelation): 
   }
 }
 
-function newRun(catalogue: Catalogue, reading: NameReading, depth: number): Run {
+/** A column that is looked at in any other way, too, is a predicate like any other. */
+function equalitiesOf({ equalities, predicates }: Run, catalogue: Catalogue): readonly Equality[] {
+  return [...equalities].flatMap(([key, values]) =>
+    predicates.has(key) ? [] : columnsOf(new Set([key]), catalogue).map((column) => ({ column, values })),
+  );
+}
+
+function newRun(catalogue: Catalogue, reading: NameReading, depth: number, outermost?: SelectStmt): Run {
   const run: Run = {
     catalogue,
     reading,
     predicates: new Set(),
+    nullTests: new Set(),
+    equalities: new Map(),
+    outermost,
     queries: 0,
     subqueryNames: new WeakMap(),
     subqueryFields: new WeakMap(),

@@ -215,6 +215,7 @@ for (const version of versions) {
       );
       const mayBeVolatile = new Set([
         'random',
+        'random_normal',
         'clock_timestamp',
         'timeofday',
         'gen_random_uuid',

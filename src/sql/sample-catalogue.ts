@@ -100,13 +100,15 @@ export const sampleRaw: RawCatalogue = {
     },
   ],
   generated: [{ oid: 16_401, attnum: 10, sources: ['ssn'] }],
-  functions: [{ name: 'leak' }, { name: 'score' }, { name: 'translate' }],
-  operators: [{ name: '###' }],
+  functions: ['leak', 'score', 'translate'].map((name) => ({ name, among_built_in: false })),
+  operators: [{ name: '###', among_built_in: false }],
   types: [
     { name: 'mood', is_enum: true },
     { name: 'customers', is_enum: false },
     { name: 'ssn_type', is_enum: false },
   ],
+  convertedTypes: [],
+  userCode: [],
 };
 
 export const sampleCatalogue: Catalogue = makeCatalogue(sampleRaw);

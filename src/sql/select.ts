@@ -2,6 +2,7 @@
 import type { Node, SelectStmt } from 'libpg-query';
 import { outputName } from './column-name.ts';
 import { finishCtes, withCtes } from './cte.ts';
+import { useWhere } from './equality.ts';
 import { addPredicates, sourcesOf, usePredicate, windowSources, type Run } from './expressions.ts';
 import { fromClause } from './from.ts';
 import {
@@ -91,7 +92,7 @@ function values(select: SelectStmt, rows: readonly Node[], scope: Scope, run: Ru
 function plainSelect(select: SelectStmt, outer: Scope, run: Run): readonly Field[] {
   const items = fromClause(select.fromClause, outer, run);
   const unwindowed: Scope = { items, parent: outer.parent, ctes: outer.ctes };
-  usePredicate(select.whereClause, unwindowed, run);
+  useWhere(select, unwindowed, run);
   const scope: Scope = { ...unwindowed, windows: windows(select, unwindowed, run) };
   const fields = targetFields(select.targetList, scope, run);
   for (const group of select.groupClause ?? []) groupBy(group, fields, scope, run);

@@ -46,7 +46,7 @@ function builtIn(call: FuncCall, catalogue: Catalogue): string | undefined {
   const name = path.at(-1) ?? '';
   const isBuiltIn =
     path.length === 1 ? !catalogue.userFunctions.has(name) : path.length === 2 && path[0] === 'pg_catalog';
-  return isBuiltIn ? name : undefined;
+  return isBuiltIn && !catalogue.amongBuiltIn.has(name) ? name : undefined;
 }
 
 function settingOf(args: readonly Node[]): Omit<SettingCall, 'columns'> | undefined {

@@ -45,6 +45,12 @@ export interface OutputColumn {
   readonly verbatim: boolean;
 }
 
+export interface Equality {
+  readonly column: ColumnRef;
+  /** How many values one execution compares it with. */
+  readonly values: number;
+}
+
 export type Lineage =
   | {
       readonly resolved: true;
@@ -60,6 +66,10 @@ export type Lineage =
        * A plain `column IS [NOT] NULL` is none. What stands inside a view is its owner's and is not listed.
        */
       readonly predicates: readonly ColumnRef[];
+      /** Base columns of which a predicate or condition asks by a plain `column IS [NOT] NULL`, or a COALESCE. */
+      readonly nullTests: readonly ColumnRef[];
+      /** Those of `predicates` about which nothing is asked but whether they are equal to constants; see `equality.ts`. */
+      readonly equalities: readonly Equality[];
     }
   | { readonly resolved: false; readonly reason: string };
 
@@ -168,10 +178,16 @@ export interface Catalogue {
   relationByOid(oid: number): CatalogueRelation | undefined;
   /** With `schema` undefined the search path decides. pg_catalog and information_schema relations are included. */
   relationByName(schema: string | undefined, name: string): CatalogueRelation | undefined;
-  /** Names (lower case as stored) of functions, operators and types outside pg_catalog. */
+  /** Names (as stored) of functions, operators and types that the server did not come with. */
   readonly userFunctions: ReadonlySet<string>;
   readonly userOperators: ReadonlySet<string>;
+  /** Those functions and operators that stand in pg_catalog or information_schema all the same. */
+  readonly amongBuiltIn: ReadonlySet<string>;
   readonly userTypes: ReadonlySet<string>;
   /** Names that only enum types (and their arrays) bear: casts to them compute on their argument alone. */
   readonly enumTypes?: ReadonlySet<string> | undefined;
+  /** OIDs of types whose values a function of users converts or compares without being named. */
+  readonly convertedTypes: ReadonlySet<number>;
+  /** Whether reading or writing the relation may call code of users that no text names; of 0, whether anything may. */
+  callsUserCode(relationOid: number): boolean;
 }

@@ -5,7 +5,7 @@
  * other sessions (pg_stat_activity, pg_stat_statements), configuration files, and whatever a newer server adds.
  * Source: PostgreSQL manual, "System Catalogs", "System Views", "The Information Schema".
  */
-import type { RelationUse } from './statement.ts';
+import type { ColumnRef, RelationUse } from './statement.ts';
 
 const harmlessPgCatalog = new Set(
   `pg_aggregate pg_am pg_amop pg_amproc pg_attrdef pg_attribute pg_auth_members pg_available_extensions
@@ -43,4 +43,13 @@ export function isHarmlessCatalogueRelation(use: Pick<RelationUse, 'schema' | 'n
   if (use.schema === 'pg_catalog') return harmlessPgCatalog.has(use.name);
   if (use.schema !== 'information_schema') return false;
   return !use.name.startsWith('_') && !hiddenInformationSchema.has(use.name);
+}
+
+/** The one column of those relations that holds data: a value that ADD COLUMN … DEFAULT stored for the rows that were there. */
+export function isStoredDefault(column: ColumnRef): boolean {
+  return column.schema === 'pg_catalog' && column.relation === 'pg_attribute' && column.column === 'attmissingval';
+}
+
+export function readsStoredDefaults(use: Pick<RelationUse, 'schema' | 'name'>): boolean {
+  return use.schema === 'pg_catalog' && use.name === 'pg_attribute';
 }

@@ -5,7 +5,7 @@
  */
 import type { A_Expr, FuncCall, JsonOutput, Node, TypeName } from 'libpg-query';
 import { totalExceptForTypes, totalFunctions, totalOfOne, totalWithConstants } from './functions.ts';
-import { splitKey, type Sources } from './scope.ts';
+import { noSources, splitKey, type Sources } from './scope.ts';
 import type { Catalogue } from './statement.ts';
 import { bodyIf, constantText, integerOf, stringsOf } from './tree.ts';
 
@@ -20,7 +20,9 @@ export function isTotalOperator(expression: A_Expr): boolean {
 const totalCasts = new Set(['text', 'varchar', 'bpchar', 'name', 'citext']);
 
 export function isTotalCast(type: TypeName | undefined): boolean {
-  return type?.arrayBounds === undefined && totalCasts.has(stringsOf(type?.names).at(-1) ?? '');
+  const path = stringsOf(type?.names);
+  if (path.length > 1 && path[0] !== 'pg_catalog') return false;
+  return type?.arrayBounds === undefined && totalCasts.has(path.at(-1) ?? '');
 }
 
 /** RETURNING of a JSON constructor: to a length, or to any other type, may fail. */
@@ -42,6 +44,9 @@ export function isTotalCall(call: FuncCall, parts: readonly Sources[], catalogue
   if (totalOfOne.has(name)) return parts.length === 1;
   const position = totalWithConstants.get(name);
   if (position === undefined) return false;
+  // citext has its own, which take a regular expression's replacement.
+  if (/^(replace|split_part|translate)$/.test(name) && hasType(parts[position] ?? noSources, noType, catalogue))
+    return false;
   const controls = (call.args ?? []).filter((_, index) => index !== position);
   return controls.every((control) => isShortConstant(control)) && controlsAreHarmless(name, controls);
 }
@@ -85,6 +90,9 @@ function controlsAreHarmless(name: string, controls: readonly Node[]): boolean {
       return true;
   }
 }
+
+/** None of the server's own, so that only types of users are found. */
+const noType = /(?!)/;
 
 const typesByCatalogue = new WeakMap<Catalogue, Map<number, string>>();
 

@@ -5,6 +5,7 @@
  */
 import type { Node, RangeVar, SelectStmt, TypeName } from 'libpg-query';
 import { comparesRowAddress, isPagingSelect } from './bounds.ts';
+import { DottedNames } from './dotted-names.ts';
 import {
   functionReason,
   knownFields,
@@ -16,8 +17,9 @@ import {
 } from './functions.ts';
 import { parseStatements } from './parse.ts';
 import type { Catalogue, CatalogueRelation, RelationUse } from './statement.ts';
+import { sequencePath } from './sequence-path.ts';
 import { isHarmlessCatalogueRelation, isSystemSchema } from './system-relations.ts';
-import { bodyIf, isKind, isTree, stringsOf, type Tree } from './tree.ts';
+import { isKind, isTree, stringsOf, type Tree } from './tree.ts';
 
 export interface Uses {
   readonly relations: readonly RelationUse[];
@@ -38,6 +40,8 @@ export interface Uses {
    * resolves each or fails; where it failed, these are unknown.
    */
   readonly callLike: readonly string[];
+  /** More such names: of a function in FROM, so that they may be its columns. */
+  readonly dotted: readonly string[];
 }
 
 export interface UsesOptions {
@@ -60,6 +64,7 @@ export const noUses: Uses = {
   into: undefined,
   paging: false,
   callLike: [],
+  dotted: [],
 };
 
 /** Kinds that may stand in a query. */
@@ -95,6 +100,7 @@ class Collector {
   into: RangeVar | undefined;
   paging = false;
   readonly callLike = new Set<string>();
+  readonly dotted = new DottedNames();
   readonly #catalogue: Catalogue;
   readonly #options: UsesOptions;
   readonly #depth: number;
@@ -174,10 +180,14 @@ class Collector {
         this.#newerSyntax();
         break;
       case 'ColumnRef':
-        this.#dotted((body['fields'] as Node[] | undefined)?.slice(1), false);
+        this.#mayCall((body['fields'] as Node[] | undefined)?.slice(1), false);
+        this.dotted.reference(body['fields'] as Node[] | undefined);
+        break;
+      case 'RangeFunction':
+        this.dotted.functionItem(body);
         break;
       case 'A_Indirection':
-        this.#dotted(body['indirection'] as Node[] | undefined, true);
+        this.#mayCall(body['indirection'] as Node[] | undefined, true);
         break;
       case 'SubLink':
         if (body['operName'] !== undefined) this.#operator(stringsOf(body['operName'] as Node[]));
@@ -258,6 +268,9 @@ class Collector {
       if (isSystemSchema(schema) && !isHarmlessCatalogueRelation(use)) {
         this.unknowns.add(`system relation ${shown} may hold data or secrets`);
       }
+      if (this.#catalogue.callsUserCode(oid)) {
+        this.unknowns.add(`${shown} has values that functions of the database's users convert, compare or compute`);
+      }
       if (kind === 'composite-type' || kind === 'other') this.unknowns.add(`${shown} is not a table or view`);
       if (access === 'write' && relation.rules.some((rule) => rule.startsWith('CREATE RULE'))) {
         this.unknowns.add(`${shown} has rewrite rules`);
@@ -324,32 +337,16 @@ class Collector {
     }
   }
 
-  #dotted(names: readonly Node[] | undefined, onAnyValue: boolean): void {
+  /** Behind a value of any type a function can stand, and behind a row one of users. */
+  #mayCall(names: readonly Node[] | undefined, onAnyValue: boolean): void {
     for (const name of stringsOf(names)) {
-      if (onAnyValue ? !knownFields.has(name) : this.#catalogue.userFunctions.has(name)) this.callLike.add(name);
+      if (this.#catalogue.userFunctions.has(name) || (onAnyValue && !knownFields.has(name))) this.callLike.add(name);
     }
   }
 
   #note(reason: string | undefined): void {
     if (reason !== undefined) this.unknowns.add(reason);
   }
-}
-
-const identifier = '([a-z_][a-z0-9_$]*|"(?:[^"]|"")+")';
-const qualifiedName = new RegExp(`^(?:${identifier}\\.)?${identifier}$`, 'i');
-
-/** The relation that a constant names as regclass does: 'name', 'schema."Name"', '…'::regclass. */
-function sequencePath(argument: Node | undefined): { schema: string | undefined; name: string } | undefined {
-  const cast = bodyIf(argument, 'TypeCast');
-  if (cast !== undefined && stringsOf(cast.typeName?.names).at(-1) !== 'regclass') return undefined;
-  const text = bodyIf(cast === undefined ? argument : cast.arg, 'A_Const')?.sval?.sval;
-  const [, schema, name] = qualifiedName.exec(text ?? '') ?? [];
-  if (name === undefined) return undefined;
-  return { schema: schema === undefined ? undefined : unquoted(schema), name: unquoted(name) };
-}
-
-function unquoted(name: string): string {
-  return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase();
 }
 
 export function collectUses(tree: unknown, catalogue: Catalogue, options: UsesOptions): Uses {
@@ -368,12 +365,15 @@ export function usesOfRelations(
 
 function collect(tree: unknown, catalogue: Catalogue, options: UsesOptions, depth: number): Uses {
   const collector = new Collector(catalogue, options, depth);
+  if (options.checkNames && catalogue.callsUserCode(0)) {
+    collector.unknowns.add('a cast between built-in types calls a function of users, and no text has to name it');
+  }
   collector.visit(tree, '', undefined);
   return finish(collector);
 }
 
 function finish(collector: Collector): Uses {
-  const { parameters, modifies, signals, locks, into, paging, callLike } = collector;
+  const { parameters, modifies, signals, locks, into, paging, callLike, dotted } = collector;
   return {
     relations: [...collector.relations.values()],
     unknowns: [...collector.unknowns],
@@ -384,6 +384,7 @@ function finish(collector: Collector): Uses {
     into,
     paging,
     callLike: [...callLike],
+    dotted: dotted.ofFunctions(),
   };
 }
 

@@ -156,6 +156,7 @@ export interface SampleReadsTable {
   connection: string;
   read_at: Date;
   rows: number;
+  rule: Generated<string>;
 }
 
 export interface Database {

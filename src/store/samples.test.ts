@@ -24,6 +24,24 @@ void test('the budget is cumulative, per human and connection, and a refusal tak
   assert.deepEqual(await reserve('ann', 101), { allowed: false, used: 100 });
 });
 
+void test('each masking rule has a budget of its own', async () => {
+  const take = (rule: string, rows: number) =>
+    reserveSample(database.store, {
+      human: 'gil',
+      connection: 'crm',
+      rule,
+      rows,
+      limit: 3,
+      windowMs: hourMs,
+      now: noon,
+    });
+  assert.deepEqual(await reserve('gil', 90), { allowed: true, used: 90 });
+  assert.deepEqual(await take('personal/columns[0]', 2), { allowed: true, used: 2 });
+  assert.deepEqual(await take('personal/columns[1]', 3), { allowed: true, used: 3 });
+  assert.deepEqual(await take('personal/columns[0]', 2), { allowed: false, used: 2 });
+  assert.deepEqual(await reserve('gil', 10), { allowed: true, used: 100 });
+});
+
 void test('the window slides; what a fast clock wrote into the future counts', async () => {
   await reserve('bob', 50, noon);
   await reserve('bob', 50, noon + 1_000);

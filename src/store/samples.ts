@@ -1,10 +1,15 @@
-/** The sampling budget: rows that one human may read from one connection in a sliding window, whichever session or node. */
+/**
+ * What one human may take from one connection in a sliding window, whichever session or node: rows of samples, and, for
+ * each masking rule that allows it, constants that masked columns are compared with (each counts as a row).
+ */
 import { sql } from 'kysely';
 import type { Store, StoreOrTransaction } from './database.ts';
 
 export interface SampleBudget {
   readonly human: string;
   readonly connection: string;
+  /** The masking rule; '' (default) = rows of samples. */
+  readonly rule?: string | undefined;
   /** Rows per window. */
   readonly limit: number;
   readonly windowMs: number;
@@ -32,7 +37,8 @@ export async function reserveSample(
     .transaction()
     .setIsolationLevel('read committed')
     .execute(async (transaction) => {
-      const key = `countersign sample ${JSON.stringify([asked.human, asked.connection])}`;
+      const rule = asked.rule ?? '';
+      const key = `countersign sample ${JSON.stringify([asked.human, asked.connection, rule])}`;
       await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
       const budget = { ...asked, now: asked.now ?? (await storeTime(transaction)) };
       const used = await usedSamples(transaction, budget);
@@ -41,13 +47,14 @@ export async function reserveSample(
         .deleteFrom('sample_reads')
         .where('human', '=', budget.human)
         .where('connection', '=', budget.connection)
+        .where('rule', '=', rule)
         .where('read_at', '<=', windowStart(budget))
         .execute();
       if (rows > 0) {
         const { human, connection } = budget;
         await transaction
           .insertInto('sample_reads')
-          .values({ human, connection, read_at: new Date(budget.now), rows })
+          .values({ human, connection, rule, read_at: new Date(budget.now), rows })
           .execute();
       }
       return { allowed: true, used: used + rows };
@@ -62,6 +69,7 @@ export async function usedSamples(store: StoreOrTransaction, asked: Omit<SampleB
     .select((expression) => expression.fn.sum<string | number | null>('rows').as('used'))
     .where('human', '=', budget.human)
     .where('connection', '=', budget.connection)
+    .where('rule', '=', asked.rule ?? '')
     .where('read_at', '>', windowStart(budget))
     .executeTakeFirst();
   return Number(row?.used ?? 0);

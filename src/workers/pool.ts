@@ -301,6 +301,7 @@ class Worker {
         return outcome;
       },
       reserveSample: (human, connection, rows) => controlPlane.reserveSample(human, connection, rows),
+      reserveEqualities: (human, connection, tests) => controlPlane.reserveEqualities(human, connection, tests),
       beginChunk: (identity, job, chunkNo, columns) => controlPlane.beginChunk(identity, job, chunkNo, columns),
       probeRun: (identity, job) => controlPlane.probeRun(identity, job),
       chunkDelivered: (ticket, counts, rowDigest) => controlPlane.chunkDelivered(ticket, counts, rowDigest),

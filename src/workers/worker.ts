@@ -55,6 +55,7 @@ const controlPlane: ControlPlane = {
       throw error;
     }),
   reserveSample: (human, connection, rows) => call('reserveSample', human, connection, rows),
+  reserveEqualities: (human, connection, tests) => call('reserveEqualities', human, connection, tests),
   beginChunk: (identity, job, chunkNo, columns) => call('beginChunk', identity, job, chunkNo, columns),
   probeRun: (identity, job) => call('probeRun', identity, job),
   chunkDelivered: (ticket, counts, rowDigest) => call('chunkDelivered', ticket, counts, rowDigest),

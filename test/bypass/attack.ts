@@ -46,6 +46,8 @@ export class World {
   readonly harness: Harness;
   /** Markers of statements that the gateway refused: none may be in the target's log. */
   readonly refused: { readonly marker: string; readonly text: string }[] = [];
+  /** Sessions that were opened and not ended by `endSessions`. */
+  readonly #open: pg.Client[] = [];
   #received: Buffer[] = [];
   #receivedBytes = 0;
 
@@ -62,6 +64,15 @@ export class World {
     const all = Buffer.concat(this.#received).toString('latin1');
     this.#received = [];
     return leaked(all);
+  }
+
+  get openSessions(): number {
+    return this.#open.length;
+  }
+
+  /** Ends all but the first so many: a target has a limit, and there are more attacks than that. */
+  endSessions(kept: number): void {
+    for (const client of this.#open.splice(kept)) void client.end().catch(() => undefined);
   }
 
   async tapped(who: Who = 'reader'): Promise<Tapped> {
@@ -131,6 +142,7 @@ export class World {
   }
 
   #tap(client: pg.Client): void {
+    this.#open.push(client);
     streamOf(client).on('data', (chunk: Buffer) => {
       this.#received.push(chunk);
       this.#receivedBytes += chunk.length;

@@ -49,7 +49,7 @@ export const newAttacks: readonly Attack[] = [
     'select first_value(v) over (order by id), lag(v.token, 1, v.token) over (order by id) from vault v',
     'select case when id > 1 then (select v.token) else label end from vault v join labels using (id)',
     'select distinct on (id) token from vault',
-    'select token from vault where token is not null order by id limit 3 offset 1',
+    'select noted, code from coded where noted is not null order by id limit 3 offset 1',
     'select v.token, l.* from labels l right join vault v on v.id = l.id and l.id = 1',
     'select * from labels full join vault using (id)',
     'select token from vault for no key update of vault skip locked',

@@ -6,7 +6,9 @@ import { aftermathScripts } from './aftermath.ts';
 import { approvalScripts } from './approvals.ts';
 import { World, type Script, type Tapped, type Verdict } from './attack.ts';
 import { containerScripts } from './containers.ts';
+import { functionAttacks, functionScripts } from './functions.ts';
 import { maskScripts } from './masks.ts';
+import { predicateAttacks, predicateScripts } from './predicates.ts';
 import { protocolScripts } from './protocol.ts';
 import { schemaCodeScripts } from './schema-code.ts';
 import { bypassColumns, bypassSchema, leaked } from './schema.ts';
@@ -35,7 +37,7 @@ const ownCodes = /^(42501|0A000|ZC|25001|42(601|P01) countersign: )/;
 /** Every attack, in the order in which they run: what is left behind is looked at last. */
 export function allAttacks(): readonly RunnableAttack[] {
   const session: { tapped?: Promise<Tapped> } = {};
-  const statements = [...attacks, ...newAttacks].map((attack, index) =>
+  const statements = [...attacks, ...newAttacks, ...functionAttacks, ...predicateAttacks].map((attack, index) =>
     fromStatement(attack, `attack-${index}-`, session),
   );
   const scripts = [
@@ -45,6 +47,8 @@ export function allAttacks(): readonly RunnableAttack[] {
     containerScripts,
     sizeScripts,
     schemaCodeScripts,
+    functionScripts,
+    predicateScripts,
     approvalScripts,
     aftermathScripts,
   ].flat();
@@ -76,12 +80,15 @@ function fromScript({ family, title, expected, known, run }: Script): RunnableAt
     expected,
     known,
     run: async (world) => {
+      const kept = world.openSessions;
       try {
         await run(world);
         return { verdict: expected, detail: '' };
       } catch (error) {
         const detail = error instanceof Error ? error.message : String(error);
         return { verdict: detail.includes('a raw value') ? 'leaked' : 'failed', detail };
+      } finally {
+        world.endSessions(kept);
       }
     },
   };

@@ -54,6 +54,12 @@ export const bypassSchema = `${customersSchema}
   create table chained (id integer primary key, label text);
   create view deep as with q as (select id, token from vault) select id, (select token from q where q.id = p.id) as label from plain p;
   create view unioned as select id, label from plain union all select id, token from vault;
+  create table coded (id integer primary key, code text, spare text, noted text);
+  insert into coded select id, token, token, token from vault where id < 9;
+  create view coded_view as select id, code as label from coded;
+  create table grown (id integer);
+  insert into grown values (1);
+  alter table grown add column token text default reverse('1000k7qz');
   grant all on sequence numbers to public;
   analyze;
 `;
@@ -65,6 +71,9 @@ export const bypassColumns = [
   { match: 'born', mask: 'year' },
   { match: 'tags', mask: 'redact' },
   { match: 'hashed', mask: 'hash' },
+  { match: 'code', mask: 'redact', predicates: { kind: 'equality', perHour: 1_000 } },
+  { match: 'coded.spare', mask: 'redact', predicates: { kind: 'equality', perHour: 2 } },
+  { match: 'noted', mask: 'redact', predicates: 'is-null' },
 ];
 
 /** Raw values, and what they look like backwards, in capitals and as hexadecimal digits. */

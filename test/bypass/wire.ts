@@ -26,7 +26,8 @@ function encoded(encode: (sink: ByteSink) => void): Buffer {
 
 export const frame = {
   query: (text: string) => encoded((sink) => encodeQuery(sink, text)),
-  parse: (name: string, query: string) => encoded((sink) => encodeParse(sink, { name, query, parameterTypes: [] })),
+  parse: (name: string, query: string, parameterTypes: readonly number[] = []) =>
+    encoded((sink) => encodeParse(sink, { name, query, parameterTypes })),
   bind: (portal: string, statement: string, parameters: readonly string[] = [], format: 0 | 1 = 0) =>
     encoded((sink) =>
       encodeBind(sink, {

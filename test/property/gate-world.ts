@@ -158,6 +158,7 @@ const controlPlane: ControlPlane = {
       error: new CountersignError('request_rejected', 'countersign: request req_1 was rejected'),
     }),
   reserveSample: () => Promise.resolve({ allowed: false, used: 0, limit: 0 }),
+  reserveEqualities: () => Promise.resolve({ allowed: false, used: 0, limit: 0 }),
   beginChunk: notHere,
   probeRun: notHere,
   chunkDelivered: () => Promise.resolve(),

@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { withoutLiterals } from './scrub.ts';
+
+void test('literals go, names and parameters stay', () => {
+  for (const [text, expected] of [
+    ["select a from t where b = 'x''y' and c1 = 1.5e3", "select a from t where b = '…''…' and c1 = …"],
+    ['select a from t where b = $1 and c$2 = 3', 'select a from t where b = $1 and c$2 = …'],
+    ["update t set a = 'never closed", "update t set a = '…'"],
+  ] as const)
+    assert.equal(withoutLiterals(text), expected);
+});
+
+void test('a text whose literals a simple reading can miss is withheld whole', () => {
+  for (const text of [
+    'select $$secret$$',
+    'select $1$$secret$$',
+    'select $a$secret$a$, $1',
+    "select E'\\'secret'",
+    "select 1 -- 'secret",
+    "select /* ' */ 'secret'",
+  ])
+    assert.match(withoutLiterals(text), /^\(text of \d+ characters withheld/, text);
+});
