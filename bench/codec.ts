@@ -204,7 +204,9 @@ async function main(): Promise<number> {
     marked('rewriter / copying the bytes', marks.rewriterOverCopy, masked.rowsPerSecond / copy.rowsPerSecond),
     ...(await measureAllocation('2 masked', rewriter(maskedColumns, []))),
     ...(await measureAllocation('2 masked + detectors on 2', rewriter(maskedColumns, unsuspiciousColumns))),
-    ...(await measureAllocation('a suspicious cell in each row', rewriter(maskedColumns, plainTextColumns))).map(unmarked),
+    ...(await measureAllocation('a suspicious cell in each row', rewriter(maskedColumns, plainTextColumns))).map(
+      unmarked,
+    ),
     ...(await measureAllocation('a finding in each row', rewriter([], textColumns))).map(unmarked),
     ...(await measureAnalysis()),
   ];

@@ -46,7 +46,18 @@ const policy = `
 permit (principal in Group::"bench", action in [Action::"read", Action::"sample", Action::"session"], resource);
 `;
 
-export async function startGatewayForBench(target: GatewayTarget): Promise<BenchGateway> {
+export interface GatewayVariant {
+  /** false: without recordings, which only a benchmark can ask for. */
+  readonly records?: boolean;
+  /** Of `gateway` in the configuration. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly nodeOptions?: readonly string[];
+}
+
+export async function startGatewayForBench(
+  target: GatewayTarget,
+  { records = true, settings = {}, nodeOptions = [] }: GatewayVariant = {},
+): Promise<BenchGateway> {
   const home = await mkdtemp(path.join(tmpdir(), 'countersign-bench-'));
   const provider = await startOidcProvider({ services: [{ id: 'bench', secret, groups: ['bench'] }] });
   let gateway: ChildProcess | undefined;
@@ -58,8 +69,12 @@ export async function startGatewayForBench(target: GatewayTarget): Promise<Bench
   try {
     await writeFile(path.join(home, 'bench.cedar'), policy);
     const file = path.join(home, 'countersign.yaml');
-    await writeFile(file, JSON.stringify(configurationOf(target, home, provider.issuer)));
-    gateway = spawn(process.execPath, [program, 'serve', '--config', file], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const configuration = configurationOf(target, home, provider.issuer);
+    Object.assign(configuration.gateway, settings);
+    await writeFile(file, JSON.stringify(configuration));
+    const preload = records ? [] : ['--import', path.join(import.meta.dirname, 'no-recording.ts')];
+    const parameters = [...nodeOptions, ...preload, program, 'serve', '--config', file];
+    gateway = spawn(process.execPath, parameters, { stdio: ['ignore', 'pipe', 'inherit'] });
     const { postgres, api } = await upLine(gateway);
     const { accessToken } = await clientCredentials({
       issuer: provider.issuer,
