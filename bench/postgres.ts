@@ -28,7 +28,6 @@ import {
   medians,
   ratiosOf,
   type Report,
-  type StatementCase,
   type StreamCase,
   type StreamPath,
   type WorkersMeasure,
@@ -158,7 +157,9 @@ async function measureWorkers(server: EmbeddedPostgres, options: Options): Promi
   const measured: Record<1 | 2, number[]> = { 1: [], 2: [] };
   for (let round = 0; round < options.rounds; round++) {
     for (const workers of [1, 2] as const) {
-      const gateway = await startGateway(server, 'bench_store_workers', { settings: { workers } });
+      const configure: GatewayVariant['configure'] = (configuration) =>
+        Object.assign(configuration.gateway, { workers });
+      const gateway = await startGateway(server, 'bench_store_workers', { configure });
       try {
         const endpoint: Endpoint = { ...gateway, name: 'gateway' };
         await measureStatements(endpoint, { mode: 'prepared', clients, seconds: 1 });
