@@ -76,6 +76,8 @@ interface LiveSession {
 
 /** Above this many unsent bytes the other side is not read any more. */
 const highWaterBytes = 1024 * 1024;
+/** Above this many requests that the target has not answered yet, the client is not read any more. */
+const maxUnanswered = 10_000;
 
 export class PostgresListener {
   readonly #options: ListenerOptions;
@@ -386,7 +388,11 @@ export class PostgresListener {
       deliver: (bytes) => {
         if (isPooled(bytes)) socket.write(bytes, () => recycle(bytes));
         else socket.write(bytes);
-        if (socket.writableLength > highWaterBytes) block('target', 'client is slow', true);
+        if (socket.writableLength > highWaterBytes) {
+          block('target', 'client is slow', true);
+          // What it asks for is answered by the gateway itself, too: refusals, BEGIN and SET of a run.
+          block('client', 'client is slow', true);
+        }
       },
       pause: (peer, paused) => block(peer, 'gate', paused),
       onError,
@@ -420,6 +426,7 @@ export class PostgresListener {
     upstream.attach(
       (buffer, start, end) => {
         gate.fromTarget(buffer, start, end);
+        if (gate.pipeline.length <= maxUnanswered) block('client', 'target is behind', false);
         if (recording.pendingBytes > limits.recordingBacklogBytes && !gate.ended) {
           block('target', 'recording is behind', true);
           recording.onDrain(() => block('target', 'recording is behind', false));
@@ -429,10 +436,14 @@ export class PostgresListener {
       (error) =>
         gate.fail(new CountersignError('target_lost', 'countersign: the target closed the session', { cause: error })),
     );
-    socket.on('drain', () => block('target', 'client is slow', false));
+    socket.on('drain', () => {
+      block('target', 'client is slow', false);
+      block('client', 'client is slow', false);
+    });
     socket.on('data', (data) => {
       idle?.refresh();
       gate.fromClient(data);
+      if (gate.pipeline.length > maxUnanswered) block('client', 'target is behind', true);
     });
     socket.on('end', () => gate.end('client disconnected'));
     socket.on('close', () => gate.end('client disconnected'));
