@@ -158,6 +158,10 @@ export class Pipeline {
   answeredBatch = -1;
   #queue: Operation[] = [];
   #head = 0;
+  /** Operations since the session began: queued, on their way to the target, and dealt with. */
+  #pushed = 0;
+  #sent = 0;
+  #shifted = 0;
 
   get length(): number {
     return this.#queue.length - this.#head;
@@ -168,10 +172,22 @@ export class Pipeline {
   }
 
   push(operation: Operation): void {
+    this.#pushed++;
     this.#queue.push(operation);
   }
 
+  /** Everything queued so far goes to the target now. */
+  markSent(): void {
+    this.#sent = this.#pushed;
+  }
+
+  /** What the target is at, as a number that each answer raises; undefined = it has nothing to do. */
+  get working(): number | undefined {
+    return this.#shifted < this.#sent ? this.#shifted : undefined;
+  }
+
   shift(): void {
+    this.#shifted++;
     this.#head++;
     if (this.#head === this.#queue.length) {
       this.#queue.length = 0;

@@ -323,6 +323,7 @@ export class ResponseSide {
     if (head?.kind !== 'query' && head?.kind !== 'sync') throw unexpected('ReadyForQuery', head);
     pipeline.shift();
     pipeline.transactionStatus = status;
+    this.#session.cancellation = undefined;
     if (pipeline.length === 0) pipeline.copyIn = undefined;
     if (head.kind === 'sync') pipeline.answeredBatch = head.batch;
     if (status === 'I') {
@@ -340,9 +341,10 @@ export class ResponseSide {
     const { pipeline, sink } = this.#session;
     const substitute = head?.kind === 'query' || head?.kind === 'parse' ? head.substitute : undefined;
     const execution = executionOf(head);
-    if (substitute === undefined) encodeErrorResponse(sink, this.#scrubFields(fields, execution));
-    else encodeErrorResponse(sink, errorFields(substitute, 'ERROR'));
     const status = fields['C'] === '57014' ? 'cancelled' : 'error';
+    const own = substitute ?? (status === 'cancelled' ? this.#session.cancellation : undefined);
+    if (own === undefined) encodeErrorResponse(sink, this.#scrubFields(fields, execution));
+    else encodeErrorResponse(sink, errorFields(own, 'ERROR'));
     this.#failed(execution, status, fields['C']);
     if (head === undefined || head.kind === 'query') return;
     pipeline.dropUntilSync((operation) => this.#failed(executionOf(operation), status, fields['C']));

@@ -35,6 +35,7 @@ import { authenticate, type Authenticator, type LoggedIn } from './login.ts';
 import { agreeOnVersion, cancelKeyBytes, openingPacket, refuseReplication } from './negotiation.ts';
 import { Seats, tooMany } from './seats.ts';
 import { startupSettings } from './startup-settings.ts';
+import { StatementWatch, type WatchedSession } from './statement-watch.ts';
 import { Upstream, type UpstreamAddress } from './upstream.ts';
 
 /** One database behind the listener. */
@@ -87,6 +88,7 @@ export class PostgresListener {
   readonly #sockets = new Set<net.Socket>();
   readonly #handshakes = new Set<net.Socket>();
   readonly #closing = new Set<Promise<void>>();
+  readonly #watch: StatementWatch;
   #servers: OpenServers = { port: 0, close: () => Promise.resolve() };
   #stopping = false;
 
@@ -94,6 +96,7 @@ export class PostgresListener {
     this.#options = options;
     this.#clientTls = options.tls === undefined ? undefined : new ClientTls(options.tls);
     this.#seats = new Seats(options.limits);
+    this.#watch = new StatementWatch(options.limits.statementTimeoutMs, options.clock);
   }
 
   static async start(options: ListenerOptions): Promise<PostgresListener> {
@@ -138,6 +141,7 @@ export class PostgresListener {
     await closed;
     clearTimeout(timer);
     await Promise.allSettled(this.#closing);
+    this.#watch.close();
   }
 
   #accept(socket: net.Socket, isLocal: boolean): void {
@@ -400,6 +404,7 @@ export class PostgresListener {
         clearTimeout(idle);
         admissions.close();
         this.#sessions.delete(mapKey);
+        this.#watch.left(watched);
         socket.end();
         const timer = setTimeout(() => socket.destroy(), 2_000);
         socket.once('close', () => clearTimeout(timer));
@@ -411,6 +416,21 @@ export class PostgresListener {
         void finished.finally(() => this.#closing.delete(finished));
       },
     });
+    const tooLong = () =>
+      new CountersignError(
+        'statement_timeout',
+        `countersign: the statement took longer than ${limits.statementTimeoutMs} ms`,
+        { hint: 'gateway.limits.statementTimeoutMs is the limit, whatever statement_timeout is set to' },
+      );
+    const watched: WatchedSession = {
+      working: () => gate.pipeline.working,
+      cancel: () => {
+        gate.cancellation = tooLong();
+        upstream.cancel().catch(onError);
+      },
+      end: () => gate.fail(tooLong()),
+    };
+    this.#watch.add(watched);
     admissions.whenUncertain(() => gate.fail(uncertainty()));
     this.#sessions.set(mapKey, { gate, upstream, socket, principalId: identity.principal.id, credentialUser: user });
     const greeting = new ByteSink(1024);
