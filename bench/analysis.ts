@@ -48,7 +48,9 @@ async function bypassCatalogue(): Promise<Catalogue> {
     await client.query(bypassSchema);
     await client.end();
     const target = targetOf(server);
-    return await target.load().finally(() => target.close());
+    const catalogue = await target.load();
+    await target.close();
+    return catalogue;
   } finally {
     await server.stop();
   }

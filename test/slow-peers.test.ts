@@ -110,11 +110,11 @@ before(async () => {
       Object.assign((configuration['gateway'] as { postgres: object }).postgres, {
         socket: path.join(home, 'gateway'),
       });
-      const connections = configuration['connections'] as { host: string; port: number }[];
+      const connections = configuration['connections'] as { name: string; host: string; port: number }[];
       const [crm] = connections;
       assert.ok(crm !== undefined);
       proxy.target.port = crm.port;
-      connections.push({ ...crm, ...{ name: 'slow' }, host: path.join(home, 'target'), port: proxyPort });
+      connections.push({ ...crm, name: 'slow', host: path.join(home, 'target'), port: proxyPort });
     },
   });
 });
