@@ -144,26 +144,38 @@ function endOfWord(text: string, from: number): number {
       return end < 0 ? text.length : end + tag.length;
     }
   }
-  // `1$$` is a number with a string behind it, `a$$` a name.
-  const hasDollars = first > 127 || !/[0-9$]/.test(text[from] ?? '');
   let at = from + 1;
+  if (first === dollar) {
+    // A parameter: what follows its digits begins anew.
+    while (isDigit(text.charCodeAt(at))) at++;
+    return at;
+  }
+  // `1$$` is a number with a string behind it, `a$$` a name.
+  const hasDollars = !isDigit(first);
   for (; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code <= 127 && (classes[code] !== word || (code === dollar && !hasDollars))) break;
   }
-  if (text[at] !== "'" || at - from !== 1 || !/[eE]/.test(text[from] ?? '')) return at;
-  // It goes on, escapes and all, where another string follows on a new line.
-  for (;;) {
-    at = endOfQuoted(text, at, true);
-    let next = at;
-    for (;;) {
-      if (classes[text.charCodeAt(next)] === space) next++;
-      else if (text.startsWith('--', next)) next = endOfLine(text, next);
-      else break;
+  const isEscaping = text[at] === "'" && at - from === 1 && /[eE]/.test(text[from] ?? '');
+  return isEscaping ? endOfEscapes(text, at) : at;
+}
+
+/** `E'…'` goes on, escapes and all, where another quote opens behind a line break. */
+function endOfEscapes(text: string, from: number): number {
+  for (let at = from; ; ) {
+    const end = endOfQuoted(text, at, true);
+    let hasBreak = false;
+    for (at = end; ; ) {
+      if (text.startsWith('--', at)) at = endOfLine(text, at);
+      else if (classes[text.charCodeAt(at)] !== space) break;
+      else if (/[\n\r]/.test(text[at++] ?? '')) hasBreak = true;
     }
-    if (text[next] !== "'") return at;
-    at = next;
+    if (!hasBreak || text[at] !== "'") return end;
   }
+}
+
+function isDigit(code: number): boolean {
+  return code >= 48 && code <= 57;
 }
 
 /** From a quote to behind the one that ends it; doubled, it does not. */
