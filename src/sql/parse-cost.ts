@@ -68,7 +68,7 @@ export function tooCostly(text: string, maxBytes: number): string | undefined {
       at = end;
       continue;
     }
-    switch (text[at]) {
+    switch (text.charAt(at)) {
       case "'":
       case '"':
         at = endOfQuoted(text, at);
