@@ -14,6 +14,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { clientCredentials } from '../src/cli/login.ts';
+import type { ProbedMemory } from './memory-probe.ts';
 import { startOidcProvider } from '../demo/oidc-provider.ts';
 
 export interface GatewayTarget {
@@ -36,6 +37,8 @@ export interface BenchGateway {
   /** The same target without masks. */
   readonly unmaskedDatabase: string;
   readonly pid: number;
+  /** After collecting garbage; `snapshotFile` also writes a snapshot of the heap. Only where `isProbed`. */
+  memory(snapshotFile?: string): Promise<ProbedMemory>;
   stop(): Promise<void>;
 }
 
@@ -46,7 +49,18 @@ const policy = `
 permit (principal in Group::"bench", action in [Action::"read", Action::"sample", Action::"session"], resource);
 `;
 
-export async function startGatewayForBench(target: GatewayTarget): Promise<BenchGateway> {
+export interface GatewayVariant {
+  /** false: without recordings, which only a benchmark can ask for. */
+  readonly records?: boolean;
+  readonly configure?: (configuration: ReturnType<typeof configurationOf>) => void;
+  /** Loaded with `memory-probe.ts`, so that `memory` can ask it. */
+  readonly isProbed?: boolean;
+}
+
+export async function startGatewayForBench(
+  target: GatewayTarget,
+  { records = true, isProbed = false, configure = () => undefined }: GatewayVariant = {},
+): Promise<BenchGateway> {
   const home = await mkdtemp(path.join(tmpdir(), 'countersign-bench-'));
   const provider = await startOidcProvider({ services: [{ id: 'bench', secret, groups: ['bench'] }] });
   let gateway: ChildProcess | undefined;
@@ -58,8 +72,15 @@ export async function startGatewayForBench(target: GatewayTarget): Promise<Bench
   try {
     await writeFile(path.join(home, 'bench.cedar'), policy);
     const file = path.join(home, 'countersign.yaml');
-    await writeFile(file, JSON.stringify(configurationOf(target, home, provider.issuer)));
-    gateway = spawn(process.execPath, [program, 'serve', '--config', file], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const configuration = configurationOf(target, home, provider.issuer);
+    configure(configuration);
+    await writeFile(file, JSON.stringify(configuration));
+    const load = (name: string) => ['--import', path.join(import.meta.dirname, name)];
+    const preload = [...(records ? [] : load('no-recording.ts')), ...(isProbed ? load('memory-probe.ts') : [])];
+    gateway = spawn(process.execPath, [...preload, program, 'serve', '--config', file], {
+      stdio: ['ignore', 'pipe', 'inherit', isProbed ? 'ipc' : 'ignore'],
+    });
+    const child = gateway;
     const { postgres, api } = await upLine(gateway);
     const { accessToken } = await clientCredentials({
       issuer: provider.issuer,
@@ -84,6 +105,7 @@ export async function startGatewayForBench(target: GatewayTarget): Promise<Bench
       database: 'masked',
       unmaskedDatabase: 'unmasked',
       pid,
+      memory: (snapshotFile) => askMemory(child, snapshotFile),
       stop,
     };
   } catch (error) {
@@ -108,7 +130,7 @@ function configurationOf(target: GatewayTarget, home: string, issuer: string) {
     node: 'bench',
     dataDirectory: path.join(home, 'data'),
     store: { url: target.storeUrl },
-    gateway: { postgres: { port: 0, requireTls: false } },
+    gateway: { postgres: { port: 0, requireTls: false }, limits: {} as Record<string, number> },
     api: { port: 0 },
     identity: { issuer, serviceAccounts: [{ name: 'bench', subject: 'bench', owner: 'ben' }] },
     bindings: [{ group: 'bench', duties: ['executor'] }],
@@ -126,6 +148,15 @@ function configurationOf(target: GatewayTarget, home: string, issuer: string) {
       },
     ],
   };
+}
+
+async function askMemory(child: ChildProcess, snapshotFile: string | undefined): Promise<ProbedMemory> {
+  const answer = new Promise<ProbedMemory>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as ProbedMemory));
+    child.once('exit', () => reject(new Error('the gateway has ended')));
+  });
+  child.send({ snapshotFile });
+  return answer;
 }
 
 async function upLine(gateway: ChildProcess): Promise<{ postgres: number; api: string }> {

@@ -30,6 +30,7 @@ export const errorTable = {
   startup_setting_refused: { sqlstate: '42501', httpStatus: 403 },
   shutting_down: { sqlstate: '57P01', httpStatus: 503 },
   // statements
+  statement_timeout: { sqlstate: '57014', httpStatus: 408 },
   statement_denied: { sqlstate: '42501', httpStatus: 403 },
   statement_unknown: { sqlstate: '42501', httpStatus: 403 },
   syntax_error: { sqlstate: '42601', httpStatus: 400 },

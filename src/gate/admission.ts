@@ -44,6 +44,8 @@ export interface Admission {
 }
 
 const maxCachedAdmissions = 4_000;
+/** Longer texts are hardly ever sent twice, and thousands of them would fill the memory. */
+const maxCachedLength = 8 * 1024;
 
 export interface AdmissionsOptions {
   readonly connection: GateConnection;
@@ -107,6 +109,7 @@ export class Admissions {
     if (this.#isUncertain(snapshot)) return admission;
     if (admission.asUnknown) this.#runsUnknown();
     if (admission.asUnknown && hasColumnRules) return admission;
+    if (text.length > maxCachedLength) return this.#watched(text, admission);
     const cache = this.#cache(snapshot);
     if (cache.size >= maxCachedAdmissions) cache.clear();
     const shared = admission.statements.every((statement) => statement.facts.constantFree);

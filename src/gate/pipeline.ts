@@ -138,6 +138,11 @@ export function executionOf(operation: Operation | undefined): Execution | undef
   return operation?.kind === 'query' || operation?.kind === 'execute' ? operation.execution : undefined;
 }
 
+/** How its rows are masked. */
+export function resultsOf(prepared: Prepared): ResultPlan | undefined {
+  return prepared.chunk === undefined ? prepared.statement?.results : prepared.chunk.results;
+}
+
 /** The target sent what no server sends there. */
 export function unexpected(message: string, head: Operation | undefined): Error {
   return new Error(
@@ -164,6 +169,10 @@ export class Pipeline {
   answeredBatch = -1;
   #queue: Operation[] = [];
   #head = 0;
+  /** Operations since the session began: queued, on their way to the target, and dealt with. */
+  #pushed = 0;
+  #sent = 0;
+  #shifted = 0;
 
   get length(): number {
     return this.#queue.length - this.#head;
@@ -174,10 +183,22 @@ export class Pipeline {
   }
 
   push(operation: Operation): void {
+    this.#pushed++;
     this.#queue.push(operation);
   }
 
+  /** Everything queued so far goes to the target now. */
+  markSent(): void {
+    this.#sent = this.#pushed;
+  }
+
+  /** What the target is at, as a number that each answer raises; undefined = it has nothing to do. */
+  get working(): number | undefined {
+    return this.#shifted < this.#sent ? this.#shifted : undefined;
+  }
+
   shift(): void {
+    this.#shifted++;
     this.#head++;
     if (this.#head === this.#queue.length) {
       this.#queue.length = 0;

@@ -85,6 +85,7 @@ export class RequestSide {
   #send(): void {
     this.#extended.recordPrepared();
     this.#session.door.flush();
+    this.#session.pipeline.markSent();
   }
 
   #frame(type: number, buffer: Buffer, start: number, end: number): void {

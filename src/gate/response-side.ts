@@ -31,8 +31,8 @@ import { CopyAnswers } from './copy-answers.ts';
 import { LargeMessages } from './large-messages.ts';
 import { withinBudget, withinCaps } from './row-caps.ts';
 import type { RowMasker } from '../masking/rows.ts';
-import { executionOf, unexpected, type Execution, type Operation, type Prepared } from './pipeline.ts';
-import { withFormats, type ResultPlan } from './result-plan.ts';
+import { executionOf, resultsOf, unexpected, type Execution, type Operation } from './pipeline.ts';
+import { withFormats } from './result-plan.ts';
 import { scrubDetected } from './scrub.ts';
 import { errorFields } from './error-fields.ts';
 import type { GateSession } from './session.ts';
@@ -342,6 +342,7 @@ export class ResponseSide {
     if (head?.kind !== 'query' && head?.kind !== 'sync') throw unexpected('ReadyForQuery', head);
     pipeline.shift();
     pipeline.transactionStatus = status;
+    this.#session.cancellation = undefined;
     if (pipeline.length === 0) pipeline.copyIn = undefined;
     if (head.kind === 'sync') pipeline.answeredBatch = head.batch;
     if (status === 'I') {
@@ -359,9 +360,10 @@ export class ResponseSide {
     const { pipeline, sink } = this.#session;
     const substitute = head?.kind === 'query' || head?.kind === 'parse' ? head.substitute : undefined;
     const execution = executionOf(head);
-    if (substitute === undefined) encodeErrorResponse(sink, this.#scrubFields(fields, execution));
-    else encodeErrorResponse(sink, errorFields(substitute, 'ERROR'));
     const status = fields['C'] === '57014' ? 'cancelled' : 'error';
+    const own = substitute ?? (status === 'cancelled' ? this.#session.cancellation : undefined);
+    if (own === undefined) encodeErrorResponse(sink, this.#scrubFields(fields, execution));
+    else encodeErrorResponse(sink, errorFields(own, 'ERROR'));
     this.#failed(execution, status, fields['C']);
     if (head === undefined || head.kind === 'query') return;
     pipeline.dropUntilSync((operation) => this.#failed(executionOf(operation), status, fields['C']));
@@ -443,8 +445,4 @@ export class ResponseSide {
       },
     );
   }
-}
-
-function resultsOf(prepared: Prepared): ResultPlan | undefined {
-  return prepared.chunk === undefined ? prepared.statement?.results : prepared.chunk.results;
 }

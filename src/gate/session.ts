@@ -74,6 +74,8 @@ export class GateSession {
   readonly pipeline = new Pipeline();
   readonly door: Door;
   readonly sink = scratch;
+  /** Why the gateway has the target cancel what it is at; the client reads this in place of the target's own words. */
+  cancellation: CountersignError | undefined;
   readonly #request: RequestSide;
   readonly #response: ResponseSide;
   #statements = 0;

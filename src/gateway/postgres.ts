@@ -34,6 +34,7 @@ import { authenticate, type Authenticator, type LoggedIn } from './login.ts';
 import { agreeOnVersion, cancelKeyBytes, openingPacket, refuseReplication } from './negotiation.ts';
 import { tooMany, type SeatKeeper } from './seats.ts';
 import { startupSettings } from './startup-settings.ts';
+import { StatementWatch, type WatchedSession } from './statement-watch.ts';
 import { Upstream, type UpstreamAddress } from './upstream.ts';
 
 /** One database behind the listener. */
@@ -77,6 +78,8 @@ interface LiveSession {
 
 /** Above this many unsent bytes the other side is not read any more. */
 const highWaterBytes = 1024 * 1024;
+/** Above this many requests that the target has not answered yet, the client is not read any more. */
+const maxUnanswered = 10_000;
 
 export class PostgresListener {
   readonly #options: ListenerOptions;
@@ -85,11 +88,13 @@ export class PostgresListener {
   readonly #sockets = new Set<net.Socket>();
   readonly #handshakes = new Set<net.Socket>();
   readonly #closing = new Set<Promise<void>>();
+  readonly #watch: StatementWatch;
   #stopping = false;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
     this.#clientTls = options.tls === undefined ? undefined : new ClientTls(options.tls);
+    this.#watch = new StatementWatch(options.limits.statementTimeoutMs, options.clock);
   }
 
   get sessionCount(): number {
@@ -124,6 +129,7 @@ export class PostgresListener {
     await closed;
     clearTimeout(timer);
     await Promise.allSettled(this.#closing);
+    this.#watch.close();
   }
 
   /** @param isLocal it came by the Unix socket */
@@ -378,7 +384,11 @@ export class PostgresListener {
       deliver: (bytes) => {
         if (isPooled(bytes)) socket.write(bytes, () => recycle(bytes));
         else socket.write(bytes);
-        if (socket.writableLength > highWaterBytes) block('target', 'client is slow', true);
+        if (socket.writableLength > highWaterBytes) {
+          block('target', 'client is slow', true);
+          // What it asks for is answered by the gateway itself, too: refusals, BEGIN and SET of a run.
+          block('client', 'client is slow', true);
+        }
       },
       pause: (peer, paused) => block(peer, 'gate', paused),
       onError,
@@ -386,6 +396,7 @@ export class PostgresListener {
         clearTimeout(idle);
         admissions.close();
         this.#sessions.delete(mapKey);
+        this.#watch.left(watched);
         socket.end();
         const timer = setTimeout(() => socket.destroy(), 2_000);
         socket.once('close', () => clearTimeout(timer));
@@ -397,6 +408,21 @@ export class PostgresListener {
         void finished.finally(() => this.#closing.delete(finished));
       },
     });
+    const tooLong = () =>
+      new CountersignError(
+        'statement_timeout',
+        `countersign: the statement took longer than ${limits.statementTimeoutMs} ms`,
+        { hint: 'gateway.limits.statementTimeoutMs is the limit, whatever statement_timeout is set to' },
+      );
+    const watched: WatchedSession = {
+      working: () => gate.pipeline.working,
+      cancel: () => {
+        gate.cancellation = tooLong();
+        upstream.cancel().catch(onError);
+      },
+      end: () => gate.fail(tooLong()),
+    };
+    this.#watch.add(watched);
     admissions.whenUncertain(() => gate.fail(uncertainty()));
     this.#sessions.set(mapKey, { gate, upstream, socket, principalId: identity.principal.id, credentialUser: user });
     const greeting = new ByteSink(1024);
@@ -412,6 +438,7 @@ export class PostgresListener {
     upstream.attach(
       (buffer, start, end) => {
         gate.fromTarget(buffer, start, end);
+        if (gate.pipeline.length <= maxUnanswered) block('client', 'target is behind', false);
         if (recording.pendingBytes > limits.recordingBacklogBytes && !gate.ended) {
           block('target', 'recording is behind', true);
           recording.onDrain(() => block('target', 'recording is behind', false));
@@ -421,10 +448,14 @@ export class PostgresListener {
       (error) =>
         gate.fail(new CountersignError('target_lost', 'countersign: the target closed the session', { cause: error })),
     );
-    socket.on('drain', () => block('target', 'client is slow', false));
+    socket.on('drain', () => {
+      block('target', 'client is slow', false);
+      block('client', 'client is slow', false);
+    });
     socket.on('data', (data) => {
       idle?.refresh();
       gate.fromClient(data);
+      if (gate.pipeline.length > maxUnanswered) block('client', 'target is behind', true);
     });
     socket.on('end', () => gate.end('client disconnected'));
     socket.on('close', () => gate.end('client disconnected'));

@@ -7,6 +7,8 @@ import { isLong, lengthOfField } from './value-length.ts';
 
 /** Each round adds at least one source to one column; real queries need two or three. */
 const maxRounds = 50;
+/** A name is looked for from the last to the first. */
+const maxCtes = 300;
 
 /** The scope that the statement with this WITH clause sees. `scope.items` must be empty: CTEs see outer levels only. */
 export function withCtes(clause: WithClause | undefined, scope: Scope): Scope {
@@ -14,6 +16,7 @@ export function withCtes(clause: WithClause | undefined, scope: Scope): Scope {
   const queries = (clause.ctes ?? []).flatMap(
     (node): CommonTableExpr | CommonTableExpr[] => bodyIf(node, 'CommonTableExpr') ?? [],
   );
+  if (queries.length > maxCtes) throw new Unresolved(`a WITH clause has more than ${maxCtes} queries`);
   if (clause.recursive === true) {
     const bindings = new Map<string, CteBinding>();
     const inner: Scope = { ...scope, ctes: { bindings, outer: scope.ctes } };

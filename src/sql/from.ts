@@ -39,10 +39,16 @@ export interface FromResult {
   readonly items: readonly NamespaceItem[];
 }
 
+const maxItems = 300;
+
 /** All items of a FROM clause. `scope` has what lies outside: its own items are not seen. */
 export function fromClause(nodes: readonly Node[] | undefined, scope: Scope, run: Run): readonly NamespaceItem[] {
   const items: NamespaceItem[] = [];
-  for (const node of nodes ?? []) items.push(...fromItem(node, items, scope, run).items);
+  for (const node of nodes ?? []) {
+    items.push(...fromItem(node, items, scope, run).items);
+    // Each name is looked for in each of them.
+    if (items.length > maxItems) throw new Unresolved(`a FROM clause has more than ${maxItems} items`);
+  }
   return items;
 }
 

@@ -14,6 +14,8 @@ import {
   splitKey,
   union,
   unionOf,
+  maxColumns,
+  tooManyColumns,
   Unresolved,
   type Field,
   type Scope,
@@ -94,15 +96,13 @@ const queryKinds = kindSet('SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt
 
 /** Nested recursive queries are looked at several times each, and stars over stars double their columns. */
 const maxQueries = 5_000;
-/** PostgreSQL's own limit for a select list. */
-const maxColumns = 1_664;
 
 function queryFields(node: Node, parent: Scope, run: Run): readonly Field[] {
   run.queries++;
   if (run.queries > maxQueries) throw new Unresolved('the statement has too many subqueries');
   const fields = fieldsOfQuery(node, parent, run);
   noteRow(fields, run);
-  if (fields.length > maxColumns) throw new Unresolved(`a query has more than ${maxColumns} columns`);
+  if (fields.length > maxColumns) throw tooManyColumns();
   return fields;
 }
 

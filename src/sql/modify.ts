@@ -30,7 +30,7 @@ interface Stored {
 }
 
 /** What may be stored in a column, by the column's name. */
-type Assigned = Map<string, readonly Stored[]>;
+type Assigned = Map<string, Stored[]>;
 
 export function insertFields(insert: InsertStmt, parent: Scope, run: Run): readonly Field[] {
   const blank: Scope = { items: [], parent, ctes: parent.ctes };
@@ -149,7 +149,10 @@ function targetColumns(nodes: readonly Node[] | undefined, target: NamespaceItem
 
 function assign(assigned: Assigned, column: TargetColumn | undefined, { sources, verbatim }: Stored): void {
   const { name, partly } = column ?? { name: '', partly: true };
-  assigned.set(name, [...(assigned.get(name) ?? []), { sources, verbatim: verbatim && !partly }]);
+  const stored = { sources, verbatim: verbatim && !partly };
+  const before = assigned.get(name);
+  if (before === undefined) assigned.set(name, [stored]);
+  else before.push(stored);
 }
 
 function assignments(targets: readonly Node[] | undefined, scope: Scope, assigned: Assigned, run: Run): void {

@@ -7,6 +7,7 @@
  */
 import createModule, { type PgQueryModule } from 'libpg-query/wasm/libpg-query.js';
 import type { Node, ParseResult } from 'libpg-query';
+import { tooCostly } from './parse-cost.ts';
 
 export interface ParsedStatement {
   readonly tree: Node;
@@ -29,8 +30,6 @@ const shortTextUnits = 4_096;
 const spareInstances = 2;
 /** WebAssembly memory never shrinks. */
 const maxInstanceBytes = 128 * 1024 * 1024;
-/** The scanner takes quadratic time for nested comments. */
-const maxCommentOpenings = 2_000;
 /** Errors that say nothing about the text. */
 const limitsOfTheParser = /memory|stack depth|too (large|long|deep)/i;
 
@@ -62,9 +61,8 @@ export function parseStatements(text: string, options: { readonly maxBytes: numb
       reason: `the text has ${sizeBytes} bytes, more than the ${options.maxBytes} that are analysed`,
     };
   }
-  if (text.length > shortTextUnits && countOf(text, '/*') > maxCommentOpenings) {
-    return { ok: false, reason: `the text opens more than ${maxCommentOpenings} comments` };
-  }
+  const tooMuch = tooCostly(text, options.maxBytes);
+  if (tooMuch !== undefined) return { ok: false, reason: tooMuch };
   const short = text.length <= shortTextUnits;
   const instance = short ? forShortTexts : forLongTexts;
   if (instance === undefined) {
@@ -100,7 +98,7 @@ export function scanTokens(text: string, options: { readonly maxBytes: number })
   if (forShortTexts === undefined) throw new Error('loadParser() was not awaited');
   const instance = text.length <= shortTextUnits ? forShortTexts : forLongTexts;
   if (instance === undefined || text.includes('\0') || !text.isWellFormed()) return undefined;
-  if (Buffer.byteLength(text) > options.maxBytes) return undefined;
+  if (Buffer.byteLength(text) > options.maxBytes || tooCostly(text, options.maxBytes) !== undefined) return undefined;
   try {
     const tokens = JSON.parse(rawScan(instance, text)) as { readonly tokens?: readonly RawToken[] };
     const bytes = Buffer.from(text);
@@ -213,12 +211,6 @@ function split(text: string, sizeBytes: number, result: ParseResult): Parsed {
 function withoutSemicolon(text: string): string {
   const trimmed = text.trim();
   return trimmed.endsWith(';') ? trimmed.slice(0, -1).trimEnd() : trimmed;
-}
-
-function countOf(text: string, part: string): number {
-  let count = 0;
-  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) count++;
-  return count;
 }
 
 function unitsAt(text: string, codePoints: number): number {

@@ -91,6 +91,13 @@ export interface Scope {
   readonly windows?: ReadonlyMap<string, Sources> | undefined;
 }
 
+/** PostgreSQL's own limit of a select list. */
+export const maxColumns = 1_664;
+
+export function tooManyColumns(): Unresolved {
+  return new Unresolved(`a query has more than ${maxColumns} columns`);
+}
+
 /** Thrown where lineage cannot be told; becomes `resolved: false`. It never leaves lineage.ts. */
 export class Unresolved extends Error {
   constructor(reason: string) {

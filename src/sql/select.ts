@@ -8,9 +8,11 @@ import { fromClause } from './from.ts';
 import {
   expandStar,
   localColumn,
+  maxColumns,
   noSources,
   resolveColumn,
   rowSources,
+  tooManyColumns,
   union,
   unionOf,
   Unresolved,
@@ -119,13 +121,17 @@ function windows(select: SelectStmt, scope: Scope, run: Run): ReadonlyMap<string
 
 /** A select list or RETURNING list. */
 export function targetFields(targets: readonly Node[] | undefined, scope: Scope, run: Run): readonly Field[] {
-  return (targets ?? []).flatMap((node): readonly Field[] => {
+  const fields: Field[] = [];
+  for (const node of targets ?? []) {
     const target = bodyIf(node, 'ResTarget');
     if (target?.val === undefined) throw new Unresolved('an item of the select list is not known');
     const expanded = starFields(target.val, scope);
-    if (expanded !== undefined) return expanded;
-    return [fieldOf(target.val, target.name, scope, run)];
-  });
+    if (expanded === undefined) fields.push(fieldOf(target.val, target.name, scope, run));
+    else for (const field of expanded) fields.push(field);
+    // Here and not when all are there: each star may be as wide as the whole FROM clause.
+    if (fields.length > maxColumns) throw tooManyColumns();
+  }
+  return fields;
 }
 
 function starFields(value: Node, scope: Scope): readonly Field[] | undefined {

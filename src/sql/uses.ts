@@ -236,12 +236,13 @@ class Collector {
       for (const query of bodies) this.#fields(query, inner);
       return inner;
     }
-    let inner = outer;
+    // Each sees those before it: the set grows as they are visited.
+    const before = new Set<string>();
     bodies.forEach((query, index) => {
-      this.#fields(query, inner);
-      inner = { names: new Set([names[index] ?? '']), outer: inner };
+      this.#fields(query, { names: before, outer });
+      before.add(names[index] ?? '');
     });
-    return inner;
+    return { names: before, outer };
   }
 
   #range(range: RangeVar, access: 'read' | 'write', ctes: CteNames | undefined): void {
