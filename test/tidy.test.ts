@@ -41,7 +41,6 @@ const maximumLines = 450;
 /** Longer files, each with the reason why it is one thing. */
 const longFiles: ReadonlyMap<string, string> = new Map<string, string>([
   ['app.ts', 'the one place where everything is made and wired'],
-  ['sql/effects.ts', 'what every kind of statement does, one after the other'],
   ['gateway/postgres.ts', 'the listener and the life of a session, told in order'],
   ['jobs/ledger.ts', 'the state machine of runs and chunks, with every transition'],
   ['jobs/runner.ts', 'one run from lease to manifest'],

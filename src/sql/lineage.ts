@@ -23,7 +23,7 @@ import { selectFields } from './select.ts';
 import type { Catalogue, CatalogueRelation, ColumnRef, Lineage, OutputColumn } from './statement.ts';
 import { isSystemSchema } from './system-relations.ts';
 import { kindSet, taggedAs } from './tree.ts';
-import type { Shape } from './effects.ts';
+import type { Shape } from './effect.ts';
 import { viewTree } from './uses.ts';
 
 const outermost: Scope = { items: [], parent: undefined, ctes: undefined };
