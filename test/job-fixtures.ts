@@ -115,6 +115,7 @@ export async function testReader(
     transaction: undefined,
     copyOut: undefined,
     cursor: undefined,
+    prepared: undefined,
     constantFree: false,
     ...options.facts,
   };

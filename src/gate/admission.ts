@@ -8,11 +8,12 @@ import { decideStatement, type Decision, type StatementQuestion } from '../polic
 import type { PolicySet } from '../policy/engine.ts';
 import { analyse } from '../sql/analyse.ts';
 import { PagingWatch, pagingWords, type PagingLoop } from '../sql/paging.ts';
-import type { ColumnRef, StatementFacts } from '../sql/statement.ts';
+import type { ColumnRef, PreparedUse, StatementFacts } from '../sql/statement.ts';
 import { templateKey } from '../sql/template-key.ts';
 import type { CatalogueSnapshot, GateConnection } from './connection.ts';
 import type { SessionIdentity } from './control-plane.ts';
 import { ResultPlan } from './result-plan.ts';
+import { shadowed, shadowedRelation, SqlStatements } from './sql-statements.ts';
 
 export type Verdict = 'allow' | 'hold' | 'deny';
 
@@ -38,6 +39,8 @@ export interface Admission {
   readonly snapshot: CatalogueSnapshot;
   /** A statement in it was admitted without being understood. */
   readonly asUnknown: boolean;
+  /** What the session's own state was (`Admissions.sessionState`), where the verdict depends on it. */
+  readonly sessionState: number | undefined;
 }
 
 const maxCachedAdmissions = 4_000;
@@ -51,6 +54,7 @@ export interface AdmissionsOptions {
 }
 
 export class Admissions {
+  readonly sqlStatements = new SqlStatements();
   readonly #options: AdmissionsOptions;
   readonly #cacheKey: string;
   #lastCache:
@@ -72,6 +76,16 @@ export class Admissions {
 
   get connection(): GateConnection {
     return this.#options.connection;
+  }
+
+  /** Another number each time when what the session has made at the target changes. */
+  get sessionState(): number {
+    return this.sqlStatements.changes;
+  }
+
+  /** Whether a verdict was made from what the session has made at the target, and that has changed. */
+  isOutdated({ sessionState }: Admission): boolean {
+    return sessionState !== undefined && sessionState !== this.sessionState;
   }
 
   /** The verdict if it is known and everything that it was made from still holds. */
@@ -104,6 +118,7 @@ export class Admissions {
     if (this.#isUncertain(snapshot)) return admission;
     if (admission.asUnknown) this.#runsUnknown();
     if (admission.asUnknown && hasColumnRules) return admission;
+    if (admission.sessionState !== undefined) return this.#watched(text, admission);
     const cache = this.#cache(snapshot);
     if (cache.size >= maxCachedAdmissions) cache.clear();
     const shared = admission.statements.every((statement) => statement.facts.constantFree);
@@ -145,7 +160,7 @@ export class Admissions {
     if (identity.duty !== 'designer' || identity.runId !== undefined) return admission;
     if (admission.verdict === 'allow' && admission.sampleRows === 0) return admission;
     const declares = admission.statements.some(({ facts }) => facts.command === 'DECLARE CURSOR');
-    const loop = this.#loopAt(text) ?? (declares ? this.#watch.declared() : undefined);
+    const loop = this.#loopAt(text, admission) ?? (declares ? this.#watch.declared() : undefined);
     if (loop === undefined || (loop.repeated && admission.verdict === 'allow')) return admission;
     const known = this.#ofLoops.get(admission);
     if (known !== undefined) return known;
@@ -158,9 +173,11 @@ export class Admissions {
   }
 
   /** A statement is asked for several times on its way through one turn; it is one step all the same. */
-  #loopAt(text: string): PagingLoop | undefined {
+  #loopAt(text: string, { statements }: Admission): PagingLoop | undefined {
     if (this.#seen?.text !== text) {
-      this.#seen = { text, loop: this.#watch.see(text) };
+      const prepared = statements[0]?.facts.prepared;
+      const executed = prepared?.action === 'execute' ? this.sqlStatements.get(prepared.name)?.text : undefined;
+      this.#seen = { text, loop: executed === undefined ? this.#watch.see(text) : this.#watch.executes(executed) };
       queueMicrotask(() => {
         this.#seen = undefined;
       });
@@ -181,23 +198,44 @@ export class Admissions {
 
   #decide(text: string, snapshot: CatalogueSnapshot): Admission {
     const all = analyse(text, snapshot.catalogue, { maxBytes: this.#options.maxStatementBytes });
-    const { connection } = this.#options;
-    const statements = all.map((facts): AdmittedStatement => {
-      // Where something is not understood, what it reaches is not known either.
-      const touchesMasked =
-        !snapshot.nothingMasked &&
-        (facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid)));
-      const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking: connection.masking };
-      return { facts, touchesMasked, results: new ResultPlan(plan) };
-    });
+    const executed = this.#executed(all, snapshot);
+    const statements = (executed?.facts ?? all).map((facts) => this.#statement(facts, snapshot));
     const decided = statements.map((statement) => {
       const { cursor } = statement.facts;
       if (cursor?.action === 'fetch' && statements.length > 1 && statement.results.canMask) return fetchAmongOthers;
       if (statement.facts.class === 'copy-out' && statements.length > 1 && statement.results.canMask)
         return copyAmongOthers;
-      return this.#decideOne(statement, snapshot);
+      const decision = executed?.refusal ?? this.#decideOne(statement, snapshot);
+      return statement.facts.prepared === undefined ? decision : withoutHold(decision, statement.facts.prepared);
     });
-    return combine(decided, statements, snapshot, this.#options.identity.duty === 'designer');
+    const admission = combine(decided, statements, snapshot, this.#options.identity.duty === 'designer');
+    return executed === undefined ? admission : { ...admission, sessionState: this.sessionState };
+  }
+
+  #statement(facts: StatementFacts, snapshot: CatalogueSnapshot): AdmittedStatement {
+    // Where something is not understood, what it reaches is not known either.
+    const touchesMasked =
+      !snapshot.nothingMasked &&
+      (facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid)));
+    const { masking } = this.#options.connection;
+    const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking };
+    return { facts, touchesMasked, results: new ResultPlan(plan) };
+  }
+
+  /** An EXECUTE has the facts of what it runs, read as of now; undefined for every other text. */
+  #executed(
+    all: readonly StatementFacts[],
+    snapshot: CatalogueSnapshot,
+  ): { readonly facts: readonly StatementFacts[]; readonly refusal: OneDecision | undefined } | undefined {
+    const [only, ...others] = all;
+    if (only?.prepared?.action !== 'execute' || others.length > 0) return undefined;
+    const { prepared, text } = only;
+    const known = this.sqlStatements.get(prepared.name);
+    if (known === undefined) return { facts: all, refusal: undefined };
+    const [inner = only] = analyse(known.text, snapshot.catalogue, { maxBytes: this.#options.maxStatementBytes });
+    const hidden = shadowedRelation(known.relations, inner.relations, snapshot.catalogue);
+    const refusal = hidden === undefined ? undefined : refused(shadowed(hidden), 'countersign/prepared');
+    return { facts: [{ ...inner, text, prepared }], refusal };
   }
 
   #decideOne(statement: AdmittedStatement, snapshot: CatalogueSnapshot): OneDecision {
@@ -254,8 +292,12 @@ function inWordsOfTheServer(decision: Decision, { fault }: StatementFacts): Deci
   return { ...decision, code: 'relation_unknown', reason, hint };
 }
 
+function refused({ code, message, hint }: CountersignError, policy: string): OneDecision {
+  return refusal(code, policy, message.replace('countersign: ', ''), hint);
+}
+
 /** What the gate cannot let through whatever the policies say. */
-function refusal(code: ErrorCode, policy: string, reason: string, hint: string): OneDecision {
+function refusal(code: ErrorCode, policy: string, reason: string, hint: string | undefined): OneDecision {
   return {
     decision: { verdict: 'deny', policies: [policy], code, reason, hint },
     sampleRows: 0,
@@ -278,6 +320,25 @@ const fetchAmongOthers = refusal(
   'FETCH cannot be masked among other statements',
   'send it as a text of its own',
 );
+
+/**
+ * PREPARE is decided as its statement, and returns no rows. What would be held is refused, at PREPARE and at EXECUTE: an
+ * approver decides on a text that says itself what it does.
+ */
+function withoutHold(one: OneDecision, { action }: PreparedUse): OneDecision {
+  if (action !== 'prepare' && action !== 'execute') return one;
+  const { decision, beyondBudget } = one;
+  return {
+    decision: decision.verdict === 'hold' ? unheld(decision, action) : decision,
+    sampleRows: action === 'prepare' ? 0 : one.sampleRows,
+    beyondBudget: beyondBudget?.verdict === 'hold' ? unheld(beyondBudget, action) : beyondBudget,
+  };
+}
+
+function unheld({ reason, policies }: Decision, action: 'prepare' | 'execute'): Decision {
+  const hint = `send the statement itself, without ${action.toUpperCase()}: it then waits for an approver`;
+  return { verdict: 'deny', policies, code: 'feature_refused', reason, hint };
+}
 
 const uncertain: Decision = {
   verdict: 'deny',
@@ -328,6 +389,7 @@ function combine(
     beyondBudget,
     snapshot,
     asUnknown,
+    sessionState: undefined,
   });
   if (within.verdict !== 'allow' || sampleRows === 0) return admission(within, 0, undefined);
   const beyond = strictest(all.map((one) => one.beyondBudget ?? one.decision));

@@ -24,6 +24,7 @@ import { denial, type Admission } from './admission.ts';
 import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { HeldBatch, renderParameters } from './held-batch.ts';
 import type { Portal, Prepared, StatementGrant } from './pipeline.ts';
+import { shadowed, shadowedRelation } from './sql-statements.ts';
 import type { RequestSide } from './request-side.ts';
 import type { GateSession } from './session.ts';
 
@@ -78,16 +79,17 @@ export class ExtendedRequests {
     if (this.#side.run !== undefined) return this.#side.run.parse(name, text);
     const granted = this.#grant?.text === text ? this.#grant : undefined;
     const onlyPrepares = this.#toPrepare === text;
-    this.#toPrepare = undefined;
     const admission = options.admissions.cached(text);
     if (
       admission !== undefined &&
       (granted !== undefined || (admission.verdict === 'allow' && admission.sampleRows === 0))
     ) {
-      this.#grant = undefined;
+      this.#grant = this.#toPrepare = undefined;
       this.#prepare(name, text, admission, granted, buffer, start, end);
       return;
     }
+    if (this.#side.awaitsState(text, buffer, start, end)) return;
+    this.#toPrepare = undefined;
     const frame = Buffer.from(buffer.subarray(start, end));
     this.#side.suspendBatch(this.#decideParse(name, text, granted, onlyPrepares, frame));
   }
@@ -124,6 +126,7 @@ export class ExtendedRequests {
       recordable: this.#session.recordable(text),
       admission,
       statement: admission.statements[0],
+      relations: admission.sessionState === undefined ? (admission.statements[0]?.facts.relations ?? []) : [],
       described: false,
       columns: undefined,
       maskers: new Map(),
@@ -149,7 +152,9 @@ export class ExtendedRequests {
     if (!this.#session.pipeline.isSettled(prepared)) return this.#side.retryWhenSettled(buffer, start, end);
     const { admission } = prepared;
     if (admission !== undefined) {
-      const stale = this.#session.options.admissions.connection.fresh() !== admission.snapshot;
+      if (!this.#side.executable(admission, buffer, start, end)) return;
+      const { admissions } = this.#session.options;
+      const stale = admissions.connection.fresh() !== admission.snapshot || admissions.isOutdated(admission);
       const needsRows = admission.sampleRows > 0 && !prepared.reserved;
       const needsGrant = admission.verdict === 'hold' && !grants(prepared.grant, buffer, start, end);
       if (stale || needsRows || needsGrant) {
@@ -174,6 +179,9 @@ export class ExtendedRequests {
       prepared.maskers.clear();
     }
     if (admission.verdict === 'deny') return () => this.#side.deny(text, admission, denial(admission), 'extended');
+    const relations = admission.statements[0]?.facts.relations ?? [];
+    const hidden = shadowedRelation(prepared.relations, relations, admission.snapshot.catalogue);
+    if (hidden !== undefined) return () => this.#side.deny(text, admission, shadowed(hidden), 'extended');
     if (admission.verdict === 'hold' && !grants(prepared.grant, frame, 0, frame.length)) {
       return () => this.#startHeldBatch(text, admission, prepared, frame);
     }
@@ -244,9 +252,11 @@ export class ExtendedRequests {
     const begins = portal.execution === undefined;
     if (portal.execution === undefined) {
       if (!this.#resolveFetch(prepared, buffer, start, end)) return;
-      // Each time, another cursor may have the name.
+      if (!this.#isExecutable(prepared, buffer, start, end)) return;
+      // Each time, another cursor or another prepared statement may have the name.
       const isFetch = prepared.statement?.facts.cursor?.action === 'fetch';
-      if (isFetch) portal.described = prepared.described = false;
+      const isExecute = prepared.statement?.facts.prepared?.action === 'execute';
+      if (isFetch || isExecute) portal.described = prepared.described = false;
       const { grant } = prepared;
       if (prepared.admission?.verdict === 'hold' && grant?.used !== false) {
         throw new CountersignError('grant_used', 'countersign: an execution without a grant got as far as Execute');
@@ -278,6 +288,17 @@ export class ExtendedRequests {
     this.#side.awaitCopy(portal.execution.statements, 'execute');
   }
 
+  /** What an EXECUTE runs is looked up by the target now, and not when it was bound. False: the message was dealt with. */
+  #isExecutable({ admission, text }: Prepared, buffer: Buffer, start: number, end: number): boolean {
+    if (admission?.sessionState === undefined) return true;
+    if (!this.#side.executable(admission, buffer, start, end)) return false;
+    if (!this.#session.options.admissions.isOutdated(admission)) return true;
+    const reason = 'countersign: the session has prepared or deallocated statements since this EXECUTE was bound';
+    const error = new CountersignError('prepared_statement_unknown', reason, { hint: 'bind it again' });
+    this.#side.deny(text, admission, error, 'extended');
+    return false;
+  }
+
   /** A FETCH is masked by what its cursor returns now. Returns false when the message was dealt with. */
   #resolveFetch(prepared: Prepared, buffer: Buffer, start: number, end: number): boolean {
     const admitted = prepared.admission?.statements[0];
@@ -295,8 +316,10 @@ export class ExtendedRequests {
   close(buffer: Buffer, start: number, end: number): void {
     const { kind, name } = decodeClose(buffer, start, end);
     const { pipeline } = this.#session;
-    if (kind === 'S') pipeline.prepared.delete(name);
-    else {
+    if (kind === 'S') {
+      pipeline.prepared.delete(name);
+      this.#session.options.admissions.sqlStatements.forget(name);
+    } else {
       pipeline.portals.delete(name);
       pipeline.cursors.forget(name);
     }

@@ -8,6 +8,7 @@ import type { CountersignError } from '../errors.ts';
 import type { CopyMasker } from '../masking/copy.ts';
 import type { RowMasker } from '../masking/rows.ts';
 import type { ResultColumn } from '../wire/postgres/backend.ts';
+import type { StatementFacts } from '../sql/statement.ts';
 import type { AdmittedStatement, Admission } from './admission.ts';
 import type { ChunkTicket } from './control-plane.ts';
 import { Cursors } from './cursors.ts';
@@ -61,6 +62,8 @@ export interface Prepared {
   readonly recordable: string;
   admission: Admission | undefined;
   statement: AdmittedStatement | undefined;
+  /** What it named when it was parsed. */
+  readonly relations: StatementFacts['relations'];
   /** A Describe of it was forwarded: its columns are known before any row of it comes. */
   described: boolean;
   columns: readonly ResultColumn[] | undefined;
@@ -217,14 +220,19 @@ export class Pipeline {
   }
 
   /**
-   * DEALLOCATE and DISCARD in SQL end prepared statements of the protocol, too. What is forgotten here and still there
-   * at the server is refused; the other way round would be a hole.
+   * PREPARE in SQL may give a name to another statement, from the moment it is sent. What is forgotten here and still
+   * there at the server is refused; the other way round would be a hole.
    */
-  forget(text: string): void {
-    const name = /^\s*deallocate\s+(?:prepare\s+)?(?!all\b)(?:"((?:[^"]|"")+)"|([\w$]+))\s*$/i.exec(text);
-    if (name !== null) this.prepared.delete(name[1]?.replaceAll('""', '"') ?? name[2]?.toLowerCase() ?? '');
-    else if (/^\s*(deallocate|discard)\b/i.test(text)) this.prepared.clear();
-    if (/^\s*discard\b/i.test(text)) this.cursors.clear();
+  sent({ prepared }: StatementFacts): void {
+    if (prepared?.action === 'prepare') this.prepared.delete(prepared.name);
+  }
+
+  /** DEALLOCATE and DISCARD in SQL end prepared statements of the protocol, too. */
+  completed({ command, prepared }: StatementFacts): void {
+    const discards = command.startsWith('DISCARD');
+    if (prepared?.action === 'deallocate') this.prepared.delete(prepared.name);
+    else if (prepared?.action === 'deallocate-all' || discards) this.prepared.clear();
+    if (discards) this.cursors.clear();
   }
 
   /** Nothing is under way and no transaction is open: an answer of our own cannot change what the server does. */

@@ -9,6 +9,7 @@ import { decodeQuery, encodeParse, encodeQuery } from '../wire/postgres/frontend
 import { encodeErrorResponse, encodeReadyForQuery } from '../wire/postgres/backend.ts';
 import { frontend } from '../wire/postgres/messages.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
+import type { StatementFacts } from '../sql/statement.ts';
 import { denial, type AdmittedStatement, type Admission } from './admission.ts';
 import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { ExtendedRequests } from './extended-requests.ts';
@@ -211,17 +212,50 @@ export class RequestSide {
     end: number,
   ): AdmittedStatement | undefined {
     if (statement.facts.cursor?.action !== 'fetch' || !statement.results.canMask) return statement;
-    const { pipeline, maskingDigest } = this.#session;
-    const { unanswered } = pipeline;
-    if (unanswered === 'earlier') {
-      this.#retryWhen(() => pipeline.unanswered === 'none', buffer, start, end);
-      return undefined;
-    }
-    const resolved = unanswered === 'now' ? fetchInOpenBatch() : pipeline.cursors.resolve(statement, maskingDigest);
+    if (!this.#knowsState(statement.facts, protocol, buffer, start, end)) return undefined;
+    const resolved = this.#session.pipeline.cursors.resolve(statement, this.#session.maskingDigest);
     if (!(resolved instanceof CountersignError)) return resolved;
-    this.#session.denied(statement.facts.text, undefined, resolved);
-    this.refuse(resolved, protocol);
+    this.#refuseStatement(statement.facts.text, resolved, protocol);
     return undefined;
+  }
+
+  /**
+   * Whether everything that may change what a FETCH or an EXECUTE means has been answered. If not, its message was dealt
+   * with: taken again when it is, or refused.
+   */
+  #knowsState(
+    facts: StatementFacts,
+    protocol: 'query' | 'extended',
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): boolean {
+    const { pipeline } = this.#session;
+    const { unanswered } = pipeline;
+    if (unanswered === 'none') return true;
+    if (unanswered === 'earlier') this.#retryWhen(() => pipeline.unanswered === 'none', buffer, start, end);
+    else this.#refuseStatement(facts.text, inOpenBatch(facts.prepared === undefined ? 'FETCH' : 'EXECUTE'), protocol);
+    return false;
+  }
+
+  /** A message about a statement that depends on what the session has prepared: false when the message was dealt with. */
+  executable(admission: Admission, buffer: Buffer, start: number, end: number): boolean {
+    const [statement] = admission.statements;
+    if (admission.sessionState === undefined || statement === undefined) return true;
+    return this.#knowsState(statement.facts, 'extended', buffer, start, end);
+  }
+
+  /** What an EXECUTE runs is known when everything before it is answered. Returns true when the message waits for that. */
+  awaitsState(text: string, buffer: Buffer, start: number, end: number): boolean {
+    const { pipeline } = this.#session;
+    if (pipeline.unanswered !== 'earlier' || !/execute/i.test(text)) return false;
+    this.#retryWhen(() => pipeline.unanswered !== 'earlier', buffer, start, end);
+    return true;
+  }
+
+  #refuseStatement(text: string, error: CountersignError, protocol: 'query' | 'extended'): void {
+    this.#session.denied(text, undefined, error);
+    this.refuse(error, protocol);
   }
 
   // ---- the simple protocol ----
@@ -234,6 +268,7 @@ export class RequestSide {
       this.#startQuery(text, admission, undefined, buffer, start, end);
       return;
     }
+    if (this.awaitsState(text, buffer, start, end)) return;
     this.suspend(this.#decideQuery(text, Buffer.from(buffer.subarray(start, end))));
   }
 
@@ -343,12 +378,7 @@ export class RequestSide {
   }
 }
 
-function fetchInOpenBatch(): CountersignError {
-  return new CountersignError(
-    'feature_refused',
-    'countersign: FETCH cannot be masked in the batch of another statement',
-    {
-      hint: 'send Sync, and FETCH when that was answered',
-    },
-  );
+function inOpenBatch(command: 'FETCH' | 'EXECUTE'): CountersignError {
+  const reason = `countersign: ${command} cannot be masked in the batch of another statement`;
+  return new CountersignError('feature_refused', reason, { hint: `send Sync, and ${command} when that was answered` });
 }

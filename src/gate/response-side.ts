@@ -33,6 +33,7 @@ import type { RowMasker } from '../masking/rows.ts';
 import { executionOf, unexpected, type Execution, type Operation, type Prepared } from './pipeline.ts';
 import { withFormats, type ResultPlan } from './result-plan.ts';
 import { scrubDetected } from './scrub.ts';
+import type { AdmittedStatement } from './admission.ts';
 import { errorFields } from './error-fields.ts';
 import type { GateSession } from './session.ts';
 
@@ -233,7 +234,10 @@ export class ResponseSide {
     if (head?.kind !== kind) throw unexpected(name, head);
     if (head.kind === 'parse') {
       if (head.substitute !== undefined) throw new Error('the target parsed the text that stands for a refusal');
-      if (head.prepared !== undefined) head.prepared.confirmed = true;
+      if (head.prepared !== undefined) {
+        head.prepared.confirmed = true;
+        this.#session.options.admissions.sqlStatements.forget(head.prepared.name);
+      }
     } else if (head.kind === 'bind') {
       head.portal.confirmed = true;
     }
@@ -298,8 +302,7 @@ export class ResponseSide {
     const finish = (from: Buffer, first: number, last: number) => {
       const statement = execution.statements[execution.index];
       if (statement?.facts.class === 'ddl') this.#session.options.admissions.connection.expire();
-      if (statement?.facts.class === 'session') this.#session.pipeline.forget(statement.facts.text);
-      if (statement !== undefined) pipeline.cursors.completed(statement, tag, this.#session.maskingDigest);
+      if (statement !== undefined) this.#completedInSession(statement, tag);
       execution.index++;
       execution.masker = head?.kind === 'execute' ? execution.masker : undefined;
       if (head?.kind === 'execute') {
@@ -316,6 +319,14 @@ export class ResponseSide {
     this.#suspend(this.#session.options.controlPlane.chunkDelivered(chunk, { rows, bytes, maskedCells }, digest), () =>
       finish(frame, 0, frame.length),
     );
+  }
+
+  /** What a session has at the target, besides the objects of the protocol. */
+  #completedInSession(statement: AdmittedStatement, tag: string): void {
+    const { pipeline, options, maskingDigest } = this.#session;
+    pipeline.completed(statement.facts);
+    pipeline.cursors.completed(statement, tag, maskingDigest);
+    options.admissions.sqlStatements.completed(statement.facts, tag);
   }
 
   #ready(head: Operation | undefined, status: 'I' | 'T' | 'E'): void {

@@ -87,6 +87,7 @@ export class RunRequests {
       recordable: ticket?.sql ?? '',
       admission: undefined,
       statement: undefined,
+      relations: [],
       described: false,
       columns: undefined,
       maskers: new Map(),

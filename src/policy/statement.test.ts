@@ -35,6 +35,7 @@ function facts(more: Partial<StatementFacts> = {}): StatementFacts {
     transaction: undefined,
     copyOut: undefined,
     cursor: undefined,
+    prepared: undefined,
     constantFree: false,
     ...more,
   };

@@ -21,6 +21,7 @@ const nothing = {
   setting: undefined,
   transaction: undefined,
   cursor: undefined,
+  prepared: undefined,
   copyOut: undefined,
   constantFree: false,
 } as const;
@@ -105,16 +106,19 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     setting: effects.setting,
     transaction: effects.transaction,
     cursor: effects.cursor,
+    prepared: effects.prepared,
     copyOut,
     constantFree:
       (effects.class === 'read' || effects.class === 'write') &&
       effects.shape.kind === 'query' &&
+      effects.prepared === undefined &&
       unknowns.length === 0 &&
       lineage.resolved,
   };
 }
 
-function rowsOf(statementClass: StatementFacts['class'], tree: ParsedStatement['tree']): number | undefined {
+function rowsOf(statementClass: StatementFacts['class'], whole: ParsedStatement['tree']): number | undefined {
+  const tree = bodyIf(whole, 'PrepareStmt')?.query ?? whole;
   switch (statementClass) {
     case 'read':
     case 'write':

@@ -9,6 +9,7 @@ export interface Effects {
   readonly setting: StatementFacts['setting'];
   readonly transaction: StatementFacts['transaction'];
   readonly cursor: StatementFacts['cursor'];
+  readonly prepared: StatementFacts['prepared'];
   readonly uses: Uses;
   /** What lineage has to follow. */
   readonly shape: Shape;
@@ -26,7 +27,14 @@ export type Shape =
 
 export const noRows: Shape = { kind: 'columns', names: [] };
 
-export const rest = { setting: undefined, transaction: undefined, cursor: undefined, uses: noUses, shape: noRows };
+export const rest = {
+  setting: undefined,
+  transaction: undefined,
+  cursor: undefined,
+  prepared: undefined,
+  uses: noUses,
+  shape: noRows,
+};
 
 export function unknown(command: string, reason: string, uses: Uses = noUses): Effects {
   const unknowns = [...uses.unknowns, reason];

@@ -5,6 +5,7 @@
 import type { Node, RangeVar } from 'libpg-query';
 import { definition, shadowReason } from './definitions.ts';
 import { noRows, rest, session, unknown, withUnknown, type Effects, type Shape } from './effect.ts';
+import { deallocate, discard, execute, prepare } from './prepare.ts';
 import { closing, declareCursor, setting, settingBySelect, transaction } from './session-effects.ts';
 import type { Catalogue } from './statement.ts';
 import { type Tree, bodyIf, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
@@ -24,6 +25,8 @@ const handledKinds = kindSet(
   'VariableSetStmt',
   'VariableShowStmt',
   'ConstraintsSetStmt',
+  'PrepareStmt',
+  'ExecuteStmt',
   'DeallocateStmt',
   'DiscardStmt',
   'ListenStmt',
@@ -63,10 +66,18 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
     }
     case 'ConstraintsSetStmt':
       return { ...rest, class: 'transaction', command: 'SET CONSTRAINTS', transaction: 'other' };
+    case 'PrepareStmt': {
+      const { query: inner } = statement.body;
+      return inner === undefined
+        ? unknown('PREPARE', 'PREPARE of nothing')
+        : prepare(statement.body, effectsOf(inner, catalogue), catalogue);
+    }
+    case 'ExecuteStmt':
+      return execute(statement.body, catalogue);
     case 'DeallocateStmt':
-      return { ...rest, class: 'session', command: statement.body.isall === true ? 'DEALLOCATE ALL' : 'DEALLOCATE' };
+      return deallocate(statement.body);
     case 'DiscardStmt':
-      return { ...rest, class: 'session', command: (statement.body.target ?? 'DISCARD_ALL').replace('_', ' ') };
+      return discard(statement.body);
     case 'ListenStmt':
       return { ...rest, class: 'session', command: 'LISTEN' };
     case 'UnlistenStmt':

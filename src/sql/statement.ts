@@ -88,6 +88,8 @@ export interface StatementFacts {
   readonly transaction: 'begin' | 'commit' | 'rollback' | 'savepoint' | 'other' | undefined;
   /** For DECLARE, FETCH and MOVE, CLOSE. */
   readonly cursor: CursorUse | undefined;
+  /** For PREPARE, EXECUTE and DEALLOCATE, and DISCARD ALL. Everything else in the facts of PREPARE is its statement's. */
+  readonly prepared: PreparedUse | undefined;
   /** For class `copy-out`, where nothing is unknown. */
   readonly copyOut: CopyOut | undefined;
   /** True when another execution with other integer constants after comparison operators has the same facts. */
@@ -106,6 +108,10 @@ export type CursorUse =
   | { readonly action: 'declare'; readonly name: string; readonly holds: boolean }
   | { readonly action: 'fetch' | 'close'; readonly name: string }
   | { readonly action: 'close-all' };
+
+export type PreparedUse =
+  | { readonly action: 'prepare' | 'execute' | 'deallocate'; readonly name: string }
+  | { readonly action: 'deallocate-all' };
 
 /** COPY … TO STDOUT. */
 export interface CopyOut {
