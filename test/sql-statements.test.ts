@@ -204,7 +204,8 @@ describe('extended protocol', () => {
   it('through a driver', async () => {
     await client.query({ text: `prepare p as ${secret}`, values: [] });
     assert.deepEqual((await client.query({ text: 'execute p', values: [] })).rows, [hidden]);
-    assert.deepEqual((await client.query({ text: 'execute p', values: [], binary: true })).rows, [hidden]);
+    const inBinary: pg.QueryConfig & { binary: boolean } = { text: 'execute p', values: [], binary: true };
+    assert.deepEqual((await client.query(inBinary)).rows, [hidden]);
     assert.deepEqual((await client.query({ name: 'kept', text: 'execute p' })).rows, [hidden]);
     await client.query({ text: 'deallocate p', values: [] });
     await client.query({ text: `prepare p as ${harmless}`, values: [] });
