@@ -116,6 +116,7 @@ export async function testReader(
     copyOut: undefined,
     cursor: undefined,
     prepared: undefined,
+    temporary: undefined,
     constantFree: false,
     ...options.facts,
   };

@@ -71,7 +71,9 @@ describe('simple protocol', () => {
     await client.query('prepare w(int) as update vault set id = id where id = $1 returning token, id');
     assert.deepEqual(await rows('execute w(1)'), [{ token: '[masked]', id: 1 }]);
     const entries = await harness.entries();
-    const intent = entries.findLast(({ type, text }) => type === 'statement.intent' && /^execute w/.test(String(text)));
+    const intent = entries.findLast(
+      ({ type, text }) => type === 'statement.intent' && String(text).startsWith('execute w'),
+    );
     assert.equal(intent?.['class'], 'write');
   });
 

@@ -8,7 +8,8 @@ import { decideStatement, type Decision, type StatementQuestion } from '../polic
 import type { PolicySet } from '../policy/engine.ts';
 import { analyse } from '../sql/analyse.ts';
 import { PagingWatch, pagingWords, type PagingLoop } from '../sql/paging.ts';
-import type { ColumnRef, StatementFacts } from '../sql/statement.ts';
+import type { Catalogue, ColumnRef, StatementFacts } from '../sql/statement.ts';
+import { isTemporary, temporarySchema } from '../sql/temporary.ts';
 import { templateKey } from '../sql/template-key.ts';
 import {
   combine,
@@ -17,6 +18,8 @@ import {
   inWordsOfTheServer,
   refusal,
   refused,
+  temporaryAmongOthers,
+  temporaryUnderRule,
   withoutHold,
   type OneDecision,
 } from './combine.ts';
@@ -24,6 +27,7 @@ import type { CatalogueSnapshot, GateConnection } from './connection.ts';
 import type { SessionIdentity } from './control-plane.ts';
 import { ResultPlan } from './result-plan.ts';
 import { shadowed, shadowedRelation, SqlStatements } from './sql-statements.ts';
+import { changesTemporary, TemporaryTables } from './temporary-tables.ts';
 
 export type Verdict = 'allow' | 'hold' | 'deny';
 
@@ -55,6 +59,12 @@ export interface Admission {
 
 const maxCachedAdmissions = 4_000;
 
+interface KeptCache {
+  readonly snapshot: CatalogueSnapshot;
+  readonly policies: PolicySet;
+  readonly cache: Map<string, Admission>;
+}
+
 export interface AdmissionsOptions {
   readonly connection: GateConnection;
   readonly identity: SessionIdentity;
@@ -65,11 +75,11 @@ export interface AdmissionsOptions {
 
 export class Admissions {
   readonly sqlStatements = new SqlStatements();
+  readonly temporary = new TemporaryTables();
   readonly #options: AdmissionsOptions;
   readonly #cacheKey: string;
-  #lastCache:
-    | { readonly snapshot: CatalogueSnapshot; readonly policies: PolicySet; readonly cache: Map<string, Admission> }
-    | undefined;
+  #lastCache: KeptCache | undefined;
+  #ownCache: (KeptCache & { readonly changes: number }) | undefined;
   /** Something that nobody understands may have run: names may mean what we do not think. */
   #ranUnknown = false;
   #onUncertain: (() => void) | undefined;
@@ -90,7 +100,7 @@ export class Admissions {
 
   /** Another number each time when what the session has made at the target changes. */
   get sessionState(): number {
-    return this.sqlStatements.changes;
+    return this.sqlStatements.changes + this.temporary.changes;
   }
 
   /** Whether a verdict was made from what the session has made at the target, and that has changed. */
@@ -103,7 +113,7 @@ export class Admissions {
     const snapshot = this.#options.connection.fresh();
     if (snapshot === undefined) return undefined;
     if (this.#isUncertain(snapshot)) return undefined;
-    const cache = this.#cache(snapshot);
+    const cache = this.#cacheOf(snapshot);
     const admission = cache.get(templateKey(text)) ?? cache.get(text);
     if (admission?.asUnknown === true) this.#runsUnknown();
     return admission && this.#watched(text, admission);
@@ -128,8 +138,8 @@ export class Admissions {
     if (this.#isUncertain(snapshot)) return admission;
     if (admission.asUnknown) this.#runsUnknown();
     if (admission.asUnknown && hasColumnRules) return admission;
-    if (admission.sessionState !== undefined) return this.#watched(text, admission);
-    const cache = this.#cache(snapshot);
+    if (dependsOnPrepared(admission)) return this.#watched(text, admission);
+    const cache = this.#cacheOf(snapshot);
     if (cache.size >= maxCachedAdmissions) cache.clear();
     const shared = admission.statements.every((statement) => statement.facts.constantFree);
     cache.set(shared ? templateKey(text) : text, admission);
@@ -195,6 +205,17 @@ export class Admissions {
     return this.#seen.loop;
   }
 
+  /** While a session has temporary tables, names mean in it what they mean in no other: it shares no verdicts. */
+  #cacheOf(snapshot: CatalogueSnapshot): Map<string, Admission> {
+    if (this.temporary.isEmpty) return this.#cache(snapshot);
+    const policies = this.#options.policies();
+    const { changes } = this.temporary;
+    const own = this.#ownCache;
+    if (own?.snapshot === snapshot && own.policies === policies && own.changes === changes) return own.cache;
+    this.#ownCache = { snapshot, policies, changes, cache: new Map() };
+    return this.#ownCache.cache;
+  }
+
   #cache(snapshot: CatalogueSnapshot): Map<string, Admission> {
     const policies = this.#options.policies();
     const last = this.#lastCache;
@@ -207,11 +228,15 @@ export class Admissions {
   }
 
   #decide(text: string, snapshot: CatalogueSnapshot): Admission {
-    const all = analyse(text, snapshot.catalogue, { maxBytes: this.#options.maxStatementBytes });
-    const executed = this.#executed(all, snapshot);
+    const catalogue = this.temporary.in(snapshot.catalogue, this.#options.connection.masking.digest);
+    const all = analyse(text, catalogue, { maxBytes: this.#options.maxStatementBytes });
+    const executed = this.#executed(all, catalogue);
     const statements = (executed?.facts ?? all).map((facts) => this.#statement(facts, snapshot));
+    let isMoved = false;
     const decided = statements.map((statement) => {
-      const { cursor } = statement.facts;
+      const { cursor, relations } = statement.facts;
+      if (isMoved && relations.some(isTemporary) && statement.results.canMask) return temporaryAmongOthers;
+      isMoved ||= changesTemporary(statement.facts);
       if (cursor?.action === 'fetch' && statements.length > 1 && statement.results.canMask) return fetchAmongOthers;
       if (statement.facts.class === 'copy-out' && statements.length > 1 && statement.results.canMask)
         return copyAmongOthers;
@@ -219,7 +244,8 @@ export class Admissions {
       return statement.facts.prepared === undefined ? decision : withoutHold(decision, statement.facts.prepared);
     });
     const admission = combine(decided, statements, snapshot, this.#options.identity.duty === 'designer');
-    return executed === undefined ? admission : { ...admission, sessionState: this.sessionState };
+    const isShared = executed === undefined && this.temporary.isEmpty;
+    return isShared ? admission : { ...admission, sessionState: this.sessionState };
   }
 
   #statement(facts: StatementFacts, snapshot: CatalogueSnapshot): AdmittedStatement {
@@ -228,22 +254,22 @@ export class Admissions {
       !snapshot.nothingMasked &&
       (facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid)));
     const { masking } = this.#options.connection;
-    const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking };
+    const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking, temporary: this.temporary };
     return { facts, touchesMasked, results: new ResultPlan(plan) };
   }
 
   /** An EXECUTE has the facts of what it runs, read as of now; undefined for every other text. */
   #executed(
     all: readonly StatementFacts[],
-    snapshot: CatalogueSnapshot,
+    catalogue: Catalogue,
   ): { readonly facts: readonly StatementFacts[]; readonly refusal: OneDecision | undefined } | undefined {
     const [only, ...others] = all;
     if (only?.prepared?.action !== 'execute' || others.length > 0) return undefined;
     const { prepared, text } = only;
     const known = this.sqlStatements.get(prepared.name);
     if (known === undefined) return { facts: all, refusal: undefined };
-    const [inner = only] = analyse(known.text, snapshot.catalogue, { maxBytes: this.#options.maxStatementBytes });
-    const hidden = shadowedRelation(known.relations, inner.relations, snapshot.catalogue);
+    const [inner = only] = analyse(known.text, catalogue, { maxBytes: this.#options.maxStatementBytes });
+    const hidden = shadowedRelation(known.relations, inner.relations, catalogue);
     const refusal = hidden === undefined ? undefined : refused(shadowed(hidden), 'countersign/prepared');
     return { facts: [{ ...inner, text, prepared }], refusal };
   }
@@ -257,6 +283,8 @@ export class Admissions {
       return refusal('lineage_unresolved', 'countersign/lineage', reason, 'name the columns plainly');
     }
     const maskedPredicates = lineage.resolved ? lineage.predicates.filter((column) => isMasked(snapshot, column)) : [];
+    const ruled = this.#ruledColumn(facts);
+    if (ruled !== undefined && maskedPredicates.length === 0) return temporaryUnderRule(ruled);
     const common = {
       facts,
       touchesMasked,
@@ -271,6 +299,13 @@ export class Admissions {
     const sample = this.#ask('statement', { ...common, withinBudget: true });
     if (sample.verdict !== 'allow') return { decision: full, sampleRows: 0, beyondBudget: undefined };
     return { decision: sample, sampleRows: rowsAtMost, beyondBudget: full };
+  }
+
+  /** The first column of a temporary table that a rule would mask in any other table. */
+  #ruledColumn({ temporary }: StatementFacts): string | undefined {
+    if (temporary?.action !== 'create') return undefined;
+    const { masking } = this.#options.connection;
+    return temporary.columns?.find((column) => masking.columnRule(temporarySchema, temporary.name, column));
   }
 
   #ask(
@@ -303,6 +338,11 @@ export function uncertainty(): CountersignError {
     detail: `rule: ${policies.join(', ')}`,
     hint,
   });
+}
+
+/** An EXECUTE is decided each time. */
+function dependsOnPrepared({ statements }: Admission): boolean {
+  return statements[0]?.facts.prepared?.action === 'execute';
 }
 
 function isMasked(snapshot: CatalogueSnapshot, column: ColumnRef): boolean {

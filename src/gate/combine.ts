@@ -49,6 +49,19 @@ export const fetchAmongOthers = refusal(
   'send it as a text of its own',
 );
 
+/** What its name means is known when the target has answered the statement that changes it. */
+export const temporaryAmongOthers = refusal(
+  'feature_refused',
+  'countersign/temporary',
+  'a temporary table cannot be followed behind a statement of the same text that may drop it',
+  'send it as a text of its own',
+);
+
+export function temporaryUnderRule(column: string): OneDecision {
+  const reason = `column ${column} of a temporary table has the name of a masked column, and would not be masked`;
+  return refusal('feature_refused', 'countersign/temporary', reason, 'give it another name');
+}
+
 /**
  * PREPARE is decided as its statement, and returns no rows. What would be held is refused, at PREPARE and at EXECUTE: an
  * approver decides on a text that says itself what it does.

@@ -152,7 +152,7 @@ export class ExtendedRequests {
     if (!this.#session.pipeline.isSettled(prepared)) return this.#side.retryWhenSettled(buffer, start, end);
     const { admission } = prepared;
     if (admission !== undefined) {
-      if (!this.#side.executable(admission, buffer, start, end)) return;
+      if (!this.#side.executable(admission, 'extended', buffer, start, end)) return;
       const { admissions } = this.#session.options;
       const stale = admissions.connection.fresh() !== admission.snapshot || admissions.isOutdated(admission);
       const needsRows = admission.sampleRows > 0 && !prepared.reserved;
@@ -290,8 +290,8 @@ export class ExtendedRequests {
 
   /** What an EXECUTE runs is looked up by the target now, and not when it was bound. False: the message was dealt with. */
   #isExecutable({ admission, text }: Prepared, buffer: Buffer, start: number, end: number): boolean {
-    if (admission?.sessionState === undefined) return true;
-    if (!this.#side.executable(admission, buffer, start, end)) return false;
+    if (admission === undefined || admission.statements[0]?.facts.prepared?.action !== 'execute') return true;
+    if (!this.#side.executable(admission, 'extended', buffer, start, end)) return false;
     if (!this.#session.options.admissions.isOutdated(admission)) return true;
     const reason = 'countersign: the session has prepared or deallocated statements since this EXECUTE was bound';
     const error = new CountersignError('prepared_statement_unknown', reason, { hint: 'bind it again' });

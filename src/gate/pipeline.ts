@@ -142,6 +142,8 @@ export function unexpected(message: string, head: Operation | undefined): Error 
   );
 }
 
+export type Unanswered = 'none' | 'earlier' | 'now';
+
 export class Pipeline {
   readonly prepared = new ByServerName<Prepared>();
   readonly portals = new ByServerName<Portal>();
@@ -191,13 +193,21 @@ export class Pipeline {
   }
 
   /** Whether something that is executed is not answered yet: of the client's present batch, or only of earlier ones. */
-  get unanswered(): 'none' | 'earlier' | 'now' {
-    let batch: 'earlier' | 'now' = 'now';
+  get unanswered(): Unanswered {
+    return this.unansweredOf(() => true);
+  }
+
+  /** The same of those with a statement of a certain kind. */
+  unansweredOf(isMeant: (facts: StatementFacts) => boolean): Unanswered {
+    let batch: Unanswered = 'now';
     for (let at = this.#queue.length - 1; at >= this.#head; at--) {
-      const kind = this.#queue[at]?.kind;
-      if (kind === 'sync') batch = 'earlier';
-      else if (kind === 'query') return 'earlier';
-      else if (kind === 'execute') return batch;
+      const operation = this.#queue[at];
+      if (operation?.kind === 'sync') batch = 'earlier';
+      if (operation?.kind !== 'query' && operation?.kind !== 'execute') continue;
+      // A text of the gateway's own, or one that makes the server fail.
+      const { statements } = operation.execution ?? {};
+      if (statements?.length === 0 || statements?.some(({ facts }) => isMeant(facts)) !== false)
+        return operation.kind === 'query' ? 'earlier' : batch;
     }
     return 'none';
   }

@@ -10,17 +10,22 @@ import { encodeErrorResponse, encodeReadyForQuery } from '../wire/postgres/backe
 import { frontend } from '../wire/postgres/messages.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
 import type { StatementFacts } from '../sql/statement.ts';
+import { isTemporary } from '../sql/temporary.ts';
+import { changesTemporary } from './temporary-tables.ts';
 import { denial, type AdmittedStatement, type Admission } from './admission.ts';
 import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { ExtendedRequests } from './extended-requests.ts';
 import { HoldDesk } from './hold-desk.ts';
 import { Inbox } from './inbox.ts';
-import type { CopyIn, CopyProbe, StatementGrant } from './pipeline.ts';
+import type { CopyIn, CopyProbe, StatementGrant, Unanswered } from './pipeline.ts';
 import { RunRequests } from './run-requests.ts';
 import type { GateSession } from './session.ts';
 
 /** Cannot parse in any version of PostgreSQL. Says in the target's own log what happened. */
 const refusedText = 'countersign refused this statement';
+
+/** A message, and by which protocol a refusal of it is answered. */
+type Message = readonly [protocol: 'query' | 'extended', buffer: Buffer, start: number, end: number];
 
 export class RequestSide {
   readonly desk: HoldDesk;
@@ -223,33 +228,58 @@ export class RequestSide {
    * Whether everything that may change what a FETCH or an EXECUTE means has been answered. If not, its message was dealt
    * with: taken again when it is, or refused.
    */
-  #knowsState(
-    facts: StatementFacts,
-    protocol: 'query' | 'extended',
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): boolean {
+  #knowsState(facts: StatementFacts, ...message: Message): boolean {
     const { pipeline } = this.#session;
-    const { unanswered } = pipeline;
-    if (unanswered === 'none') return true;
-    if (unanswered === 'earlier') this.#retryWhen(() => pipeline.unanswered === 'none', buffer, start, end);
-    else this.#refuseStatement(facts.text, inOpenBatch(facts.prepared === undefined ? 'FETCH' : 'EXECUTE'), protocol);
+    return this.#isAnswered(
+      facts.text,
+      facts.prepared === undefined ? 'FETCH' : 'EXECUTE',
+      () => pipeline.unanswered,
+      ...message,
+    );
+  }
+
+  /** The same for a statement that names a temporary table: for that, what may drop it. */
+  #knowsTables({ text, relations }: StatementFacts, ...message: Message): boolean {
+    if (!relations.some(isTemporary)) return true;
+    const { pipeline, options } = this.#session;
+    // An error would undo it, where no transaction is open that the error would end for what comes behind, too.
+    const isOpen = pipeline.transactionStatus === 'I' && options.admissions.temporary.isOpen(relations);
+    const unanswered = () => (isOpen ? pipeline.unanswered : pipeline.unansweredOf(changesTemporary));
+    return this.#isAnswered(text, 'a temporary table', unanswered, ...message);
+  }
+
+  #isAnswered(
+    text: string,
+    what: string,
+    unanswered: () => Unanswered,
+    ...[protocol, buffer, start, end]: Message
+  ): boolean {
+    const now = unanswered();
+    if (now === 'none') return true;
+    if (now === 'earlier') this.#retryWhen(() => unanswered() === 'none', buffer, start, end);
+    else this.#refuseStatement(text, inOpenBatch(what), protocol);
     return false;
   }
 
-  /** A message about a statement that depends on what the session has prepared: false when the message was dealt with. */
-  executable(admission: Admission, buffer: Buffer, start: number, end: number): boolean {
-    const [statement] = admission.statements;
-    if (admission.sessionState === undefined || statement === undefined) return true;
-    return this.#knowsState(statement.facts, 'extended', buffer, start, end);
+  /** A message about a statement that depends on the session's state: false when the message was dealt with. */
+  executable(admission: Admission, ...message: Message): boolean {
+    if (admission.sessionState === undefined) return true;
+    for (const { facts } of admission.statements) {
+      if (facts.prepared?.action === 'execute' && !this.#knowsState(facts, ...message)) return false;
+      if (!this.#knowsTables(facts, ...message)) return false;
+    }
+    return true;
   }
 
-  /** What an EXECUTE runs is known when everything before it is answered. Returns true when the message waits for that. */
+  /**
+   * What an EXECUTE runs, or whether a temporary table is there, is known when everything before it is answered. Returns
+   * true when the message waits for that.
+   */
   awaitsState(text: string, buffer: Buffer, start: number, end: number): boolean {
     const { pipeline } = this.#session;
-    if (pipeline.unanswered !== 'earlier' || !/execute/i.test(text)) return false;
-    this.#retryWhen(() => pipeline.unanswered !== 'earlier', buffer, start, end);
+    const unanswered = () => (/execute/i.test(text) ? pipeline.unanswered : pipeline.unansweredOf(changesTemporary));
+    if (unanswered() !== 'earlier') return false;
+    this.#retryWhen(() => unanswered() !== 'earlier', buffer, start, end);
     return true;
   }
 
@@ -291,6 +321,7 @@ export class RequestSide {
     end: number,
   ): void {
     const session = this.#session;
+    if (!this.executable(admission, 'query', buffer, start, end)) return;
     let { statements } = admission;
     const [only] = statements;
     if (only !== undefined && statements.length === 1) {
@@ -378,7 +409,7 @@ export class RequestSide {
   }
 }
 
-function inOpenBatch(command: 'FETCH' | 'EXECUTE'): CountersignError {
-  const reason = `countersign: ${command} cannot be masked in the batch of another statement`;
-  return new CountersignError('feature_refused', reason, { hint: `send Sync, and ${command} when that was answered` });
+function inOpenBatch(what: string): CountersignError {
+  const reason = `countersign: ${what} cannot be followed in the batch of another statement`;
+  return new CountersignError('feature_refused', reason, { hint: 'send Sync, and this when that was answered' });
 }

@@ -327,6 +327,7 @@ export class ResponseSide {
     pipeline.completed(statement.facts);
     pipeline.cursors.completed(statement, tag, maskingDigest);
     options.admissions.sqlStatements.completed(statement.facts, tag);
+    options.admissions.temporary.completed(statement.facts, tag, maskingDigest);
   }
 
   #ready(head: Operation | undefined, status: 'I' | 'T' | 'E'): void {
@@ -339,6 +340,7 @@ export class ResponseSide {
     if (status === 'I') {
       pipeline.endTransaction(head.kind === 'sync' ? head.batch : pipeline.batch - 1);
       pipeline.cursors.endTransaction();
+      options.admissions.temporary.transactionEnded();
       // What was sent behind it has set this already, and its errors are still to come.
       if (pipeline.length === 0) pipeline.touchedMasked = false;
     }
@@ -348,7 +350,8 @@ export class ResponseSide {
   }
 
   #error(head: Operation | undefined, fields: Record<string, string>): void {
-    const { pipeline, sink } = this.#session;
+    const { pipeline, sink, options } = this.#session;
+    options.admissions.temporary.failed();
     const substitute = head?.kind === 'query' || head?.kind === 'parse' ? head.substitute : undefined;
     const execution = executionOf(head);
     if (substitute === undefined) encodeErrorResponse(sink, this.#scrubFields(fields, execution));

@@ -36,6 +36,7 @@ function facts(more: Partial<StatementFacts> = {}): StatementFacts {
     copyOut: undefined,
     cursor: undefined,
     prepared: undefined,
+    temporary: undefined,
     constantFree: false,
     ...more,
   };

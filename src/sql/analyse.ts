@@ -5,6 +5,7 @@
  */
 import { rowsAtMost } from './bounds.ts';
 import { copyOutOf } from './copy-out.ts';
+import type { Effects } from './effect.ts';
 import { effectsOf } from './effects.ts';
 import { lineageOf } from './lineage.ts';
 import { parseStatements, type ParsedStatement } from './parse.ts';
@@ -22,6 +23,7 @@ const nothing = {
   transaction: undefined,
   cursor: undefined,
   prepared: undefined,
+  temporary: undefined,
   copyOut: undefined,
   constantFree: false,
 } as const;
@@ -107,6 +109,7 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     transaction: effects.transaction,
     cursor: effects.cursor,
     prepared: effects.prepared,
+    temporary: named(effects, lineage, catalogue),
     copyOut,
     constantFree:
       (effects.class === 'read' || effects.class === 'write') &&
@@ -115,6 +118,15 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
       unknowns.length === 0 &&
       lineage.resolved,
   };
+}
+
+/** A table that is filled by a query, and was not told how to name its columns, takes the names of the query's. */
+function named({ temporary, shape }: Effects, lineage: Lineage, catalogue: Catalogue): StatementFacts['temporary'] {
+  if (temporary?.action !== 'create' || shape.kind !== 'stored') return temporary;
+  const query = lineage.resolved ? lineageOf({ kind: 'query', query: shape.query }, catalogue) : lineage;
+  if (!query.resolved) return { ...temporary, columns: undefined };
+  const columns = query.outputs.map((output, index) => temporary.columns?.[index] ?? output.name);
+  return { ...temporary, columns };
 }
 
 function rowsOf(statementClass: StatementFacts['class'], whole: ParsedStatement['tree']): number | undefined {

@@ -2,6 +2,7 @@
 import type { Node, RangeVar } from 'libpg-query';
 import { rest, unknown, withUnknown, type Effects } from './effect.ts';
 import type { Catalogue } from './statement.ts';
+import { createTemporaryTable, makesTemporary, temporaryDropped, temporaryReason } from './temporary.ts';
 import { bodyIf, stringsOf, type Tree } from './tree.ts';
 import { collectUses, notInCatalogue, usesOfRelations, type Uses } from './uses.ts';
 
@@ -32,6 +33,11 @@ export function definition(kind: string, body: Tree, tree: Node, catalogue: Cata
   const created = definitions.get(kind);
   if (created === undefined) return unknown(command, `the command ${command} is not understood`);
   const made = body[created] as RangeVar | undefined;
+  if (makesTemporary(made)) {
+    return kind === 'CreateStmt'
+      ? createTemporaryTable(body, catalogue)
+      : unknown(command, 'temporary views, sequences and types are not followed');
+  }
   const inside =
     created === '' ? (kind === 'CreateForeignTableStmt' ? withoutBase(body) : tree) : { ...body, [created]: undefined };
   // A schema's elements and a function's body name what does not exist yet, or is looked at when it is called.
@@ -43,7 +49,8 @@ export function definition(kind: string, body: Tree, tree: Node, catalogue: Cata
   let uses: Uses = { ...found, unknowns: missingIsFine ? [] : found.unknowns.filter((reason) => reason !== missing) };
   if (kind !== 'ViewStmt') uses = { ...uses, relations: uses.relations.map((use) => ({ ...use, access: 'write' })) };
   uses = withDropped(kind, body, uses, catalogue);
-  return { ...rest, class: 'ddl', command, uses: withUnknown(uses, shadowReason(made, catalogue)) };
+  uses = withUnknown(uses, temporaryReason(kind, body, uses, catalogue));
+  return { ...rest, class: 'ddl', command, uses, temporary: temporaryDropped(kind, body) };
 }
 
 /**
@@ -70,14 +77,6 @@ function withDropped(kind: string, body: Tree, uses: Uses, catalogue: Catalogue)
     return relation === undefined ? [] : [{ relation, access: 'write' as const }];
   });
   return { ...uses, relations: [...uses.relations, ...usesOfRelations(named, catalogue).relations] };
-}
-
-/** A temporary relation is found before any other of its name, and only by its own session: we would not see it. */
-export function shadowReason(created: RangeVar | undefined, catalogue: Catalogue): string | undefined {
-  const { relname: name, schemaname: schema, relpersistence: persistence } = created ?? {};
-  if (name === undefined || (persistence !== 't' && schema?.startsWith('pg_temp') !== true)) return undefined;
-  if (catalogue.relationByName(undefined, name) === undefined) return undefined;
-  return `a temporary relation ${name} would hide the relation of that name`;
 }
 
 const specialCommands: ReadonlyMap<string, string> = new Map([

@@ -10,6 +10,7 @@ export interface Effects {
   readonly transaction: StatementFacts['transaction'];
   readonly cursor: StatementFacts['cursor'];
   readonly prepared: StatementFacts['prepared'];
+  readonly temporary: StatementFacts['temporary'];
   readonly uses: Uses;
   /** What lineage has to follow. */
   readonly shape: Shape;
@@ -32,6 +33,7 @@ export const rest = {
   transaction: undefined,
   cursor: undefined,
   prepared: undefined,
+  temporary: undefined,
   uses: noUses,
   shape: noRows,
 };

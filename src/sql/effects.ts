@@ -2,12 +2,13 @@
  * What a statement does, by its kind: class, command tag, setting, transaction step. Every kind that is not named here is
  * `unknown`; so is a known kind in a form whose effect its text does not show.
  */
-import type { Node, RangeVar } from 'libpg-query';
-import { definition, shadowReason } from './definitions.ts';
-import { noRows, rest, session, unknown, withUnknown, type Effects, type Shape } from './effect.ts';
+import type { IntoClause, Node, RangeVar } from 'libpg-query';
+import { definition } from './definitions.ts';
+import { noRows, rest, session, unknown, type Effects, type Shape } from './effect.ts';
 import { deallocate, discard, execute, prepare } from './prepare.ts';
 import { closing, declareCursor, setting, settingBySelect, transaction } from './session-effects.ts';
 import type { Catalogue } from './statement.ts';
+import { fillTemporaryTable, makesTemporary } from './temporary.ts';
 import { type Tree, bodyIf, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
 import { collectUses, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
 
@@ -108,9 +109,14 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
 function query(tree: Node, kind: string, catalogue: Catalogue): Effects {
   const uses = collectUses(tree, catalogue, session);
   if (uses.into !== undefined) {
-    const shadow = shadowReason(uses.into, catalogue);
-    const stored: Shape = { kind: 'stored', query: tree };
-    return { ...rest, class: 'ddl', command: 'SELECT INTO', uses: withUnknown(uses, shadow), shape: stored };
+    const command = 'SELECT INTO';
+    if (makesTemporary(uses.into)) {
+      const into = bodyIf(tree, 'SelectStmt')?.intoClause;
+      return into?.rel === uses.into
+        ? fillTemporaryTable(command, into, false, uses, tree, catalogue)
+        : unknown(command, 'SELECT INTO inside a query', uses);
+    }
+    return { ...rest, class: 'ddl', command, uses, shape: { kind: 'stored', query: tree } };
   }
   const command = kind.replace('Stmt', '').toUpperCase();
   const shape: Shape = { kind: 'query', query: tree };
@@ -134,6 +140,7 @@ function explain(inner: Node | undefined, options: readonly Node[] | undefined, 
   });
   if (inner === undefined) return unknown('EXPLAIN', 'EXPLAIN of nothing');
   const effects = effectsOf(inner, catalogue);
+  if (effects.temporary !== undefined) return unknown('EXPLAIN', 'EXPLAIN of a temporary table', effects.uses);
   if (effects.shape.kind === 'unresolved') return unknown('EXPLAIN', `EXPLAIN ${effects.command}`, effects.uses);
   return {
     ...effects,
@@ -187,8 +194,13 @@ function createTableAs(body: Tree, catalogue: Catalogue): Effects {
   const command = materialized ? 'CREATE MATERIALIZED VIEW' : 'CREATE TABLE AS';
   const inner = body['query'] as Node;
   if (bodyIf(inner, 'SelectStmt') === undefined) return unknown(command, `${command} EXECUTE`);
-  const into = (body['into'] as { rel?: RangeVar } | undefined)?.rel;
-  const uses = withUnknown(collectUses(inner, catalogue, session), shadowReason(into, catalogue));
+  const into = body['into'] as IntoClause | undefined;
+  const uses = collectUses(inner, catalogue, session);
+  if (into !== undefined && makesTemporary(into.rel)) {
+    return materialized
+      ? unknown(command, 'a temporary materialized view', uses)
+      : fillTemporaryTable(command, into, body['if_not_exists'] === true, uses, inner, catalogue);
+  }
   // A materialized view keeps its definition, so its columns stay traceable; the rows of a new table are not.
   return { ...rest, class: 'ddl', command, uses, shape: materialized ? noRows : { kind: 'stored', query: inner } };
 }

@@ -45,5 +45,7 @@ export function deallocate({ isall, name = '' }: DeallocateStmt): Effects {
 
 export function discard({ target = 'DISCARD_ALL' }: DiscardStmt): Effects {
   const prepared = target === 'DISCARD_ALL' ? ({ action: 'deallocate-all' } as const) : undefined;
-  return { ...rest, class: 'session', command: target.replace('_', ' '), prepared };
+  const drops = target === 'DISCARD_ALL' || target === 'DISCARD_TEMP';
+  const temporary = drops ? ({ action: 'drop-all' } as const) : undefined;
+  return { ...rest, class: 'session', command: target.replace('_', ' '), prepared, temporary };
 }

@@ -90,6 +90,8 @@ export interface StatementFacts {
   readonly cursor: CursorUse | undefined;
   /** For PREPARE, EXECUTE and DEALLOCATE, and DISCARD ALL. Everything else in the facts of PREPARE is its statement's. */
   readonly prepared: PreparedUse | undefined;
+  /** What becomes of temporary tables. */
+  readonly temporary: TemporaryUse | undefined;
   /** For class `copy-out`, where nothing is unknown. */
   readonly copyOut: CopyOut | undefined;
   /** True when another execution with other integer constants after comparison operators has the same facts. */
@@ -112,6 +114,19 @@ export type CursorUse =
 export type PreparedUse =
   | { readonly action: 'prepare' | 'execute' | 'deallocate'; readonly name: string }
   | { readonly action: 'deallocate-all' };
+
+export type TemporaryUse =
+  | {
+      readonly action: 'create';
+      readonly name: string;
+      /** Their names; undefined = not known. */
+      readonly columns: readonly string[] | undefined;
+      readonly dropsAtCommit: boolean;
+      readonly ifNotExists: boolean;
+    }
+  | { readonly action: 'drop'; readonly names: readonly string[] }
+  /** `doubt-all`: whether they are still there is not certain. */
+  | { readonly action: 'drop-all' | 'doubt-all' };
 
 /** COPY … TO STDOUT. */
 export interface CopyOut {
