@@ -11,6 +11,7 @@ import { schemaCodeScripts } from './schema-code.ts';
 import { bypassColumns, bypassSchema, leaked } from './schema.ts';
 import { newProtocolScripts } from './new-protocol.ts';
 import { newAttacks } from './new-statements.ts';
+import { sessionStateAttacks, sessionStateScripts } from './session-state.ts';
 import { attacks, knownLeaks } from './statements.ts';
 import type { Attack } from './attack-lists.ts';
 
@@ -33,7 +34,7 @@ const ownCodes = /^(42501|0A000|ZC|25001|42(601|P01) countersign: )/;
 /** Every attack, in the order in which they run: what is left behind is looked at last. */
 export function allAttacks(): readonly RunnableAttack[] {
   const session: { tapped?: Promise<Tapped> } = {};
-  const statements = [...attacks, ...newAttacks].map((attack, index) =>
+  const statements = [...attacks, ...newAttacks, ...sessionStateAttacks].map((attack, index) =>
     fromStatement(attack, `attack-${index}-`, session),
   );
   const scripts = [
@@ -41,6 +42,7 @@ export function allAttacks(): readonly RunnableAttack[] {
     newProtocolScripts,
     maskScripts,
     schemaCodeScripts,
+    sessionStateScripts,
     approvalScripts,
     aftermathScripts,
   ].flat();
