@@ -16,6 +16,10 @@ export function inWordsOfTheServer(decision: Decision, { fault }: StatementFacts
   if (fault === undefined || decision.verdict !== 'deny' || decision.code !== 'statement_unknown') return decision;
   const { kind, message: reason } = fault;
   if (kind === 'syntax') return { ...decision, code: 'syntax_error', reason, hint: undefined };
+  if (kind === 'prepared-statement') {
+    const hint = 'PREPARE it in this session, in a text or batch before the one with EXECUTE';
+    return { ...decision, code: 'prepared_statement_unknown', reason, hint };
+  }
   const hint = 'what was made in the last seconds, or in a transaction that has not committed, is not known yet';
   return { ...decision, code: 'relation_unknown', reason, hint };
 }

@@ -86,11 +86,7 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
   const [firstUnknown] = unknowns;
   const lineage: Lineage =
     firstUnknown === undefined ? lineageOf(effects.shape, catalogue) : { resolved: false, reason: firstUnknown };
-  const [missing] = unknowns;
-  const fault: StatementFault | undefined =
-    missing !== undefined && unknowns.every((reason) => missingRelation.test(reason))
-      ? { kind: 'relation', message: missing, position: undefined }
-      : undefined;
+  const fault = faultOf(unknowns, effects);
   if (!lineage.resolved) {
     for (const name of uses.callLike) unknowns.push(`${name} may be a function`);
   }
@@ -118,6 +114,17 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
       unknowns.length === 0 &&
       lineage.resolved,
   };
+}
+
+function faultOf(unknowns: readonly string[], { prepared }: Effects): StatementFault | undefined {
+  const [missing] = unknowns;
+  if (missing === undefined) return undefined;
+  if (prepared?.action === 'execute' && unknowns.length === 1) {
+    const message = `prepared statement "${prepared.name}" does not exist`;
+    return { kind: 'prepared-statement', message, position: undefined };
+  }
+  if (!unknowns.every((reason) => missingRelation.test(reason))) return undefined;
+  return { kind: 'relation', message: missing, position: undefined };
 }
 
 /** A table that is filled by a query, and was not told how to name its columns, takes the names of the query's. */

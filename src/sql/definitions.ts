@@ -31,6 +31,8 @@ const definitions: ReadonlyMap<string, string> = new Map([
 export function definition(kind: string, body: Tree, tree: Node, catalogue: Catalogue): Effects {
   const command = commandOf(kind, body);
   const created = definitions.get(kind);
+  const isCode = kind === 'DoStmt' || kind === 'CallStmt';
+  if (isCode) return unknown(command, `${command} runs code of which its text does not show what it reads`);
   if (created === undefined) return unknown(command, `the command ${command} is not understood`);
   const made = body[created] as RangeVar | undefined;
   if (makesTemporary(made)) {

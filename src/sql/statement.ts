@@ -99,7 +99,7 @@ export interface StatementFacts {
 }
 
 export interface StatementFault {
-  readonly kind: 'syntax' | 'relation';
+  readonly kind: 'syntax' | 'relation' | 'prepared-statement';
   readonly message: string;
   /** Where in the text, in characters (code points) from 1, as an ErrorResponse counts them. */
   readonly position: number | undefined;

@@ -29,7 +29,7 @@ export interface RunnableAttack {
   readonly run: (world: World) => Promise<Observation>;
 }
 
-const ownCodes = /^(42501|0A000|ZC|25001|42(601|P01) countersign: )/;
+const ownCodes = /^(42501|0A000|ZC|25001|(42601|42P01|26000) countersign: )/;
 
 /** Every attack, in the order in which they run: what is left behind is looked at last. */
 export function allAttacks(): readonly RunnableAttack[] {
