@@ -290,6 +290,22 @@ describe('one space of names for both protocols', () => {
     assert.equal(rowsOf(await session.run(1, frame.query('execute p'))), 0);
   });
 
+  it('a name that SQL has freed can be parsed again', async () => {
+    for (const drop of ['deallocate p', '/* */ deallocate prepare "p"', 'deallocate all', 'discard all']) {
+      const session = await raw();
+      await session.run(1, frame.parse('p', harmless), frame.sync());
+      await session.run(1, frame.query(drop));
+      const answers = await session.run(
+        1,
+        frame.parse('p', secret),
+        frame.bind('', 'p'),
+        frame.execute(''),
+        frame.sync(),
+      );
+      assert.deepEqual([errorsOf(answers), rowsOf(answers)], [[], 1], drop);
+    }
+  });
+
   it('EXECUTE of what the protocol has prepared is refused', async () => {
     const session = await raw();
     await session.run(1, frame.parse('p', harmless), frame.sync());
