@@ -13,6 +13,7 @@ import type { AdmittedStatement, Admission } from './admission.ts';
 import type { ChunkTicket } from './control-plane.ts';
 import { Cursors } from './cursors.ts';
 import { ByServerName } from './server-names.ts';
+import { changesTemporary } from './temporary-tables.ts';
 
 /** The right to execute one held statement once. */
 export interface StatementGrant {
@@ -142,6 +143,13 @@ export function unexpected(message: string, head: Operation | undefined): Error 
   );
 }
 
+function mayDrop(operation: Operation): boolean {
+  if (operation.kind !== 'query' && operation.kind !== 'execute') return false;
+  // A text of the gateway's own makes the server fail, which may undo something.
+  if (operation.execution === undefined) return true;
+  return operation.execution.statements.some(({ facts }) => changesTemporary(facts));
+}
+
 export type Unanswered = 'none' | 'earlier' | 'now';
 
 export class Pipeline {
@@ -162,6 +170,8 @@ export class Pipeline {
   /** The newest batch whose Sync the server has answered. */
   answeredBatch = -1;
   #queue: Operation[] = [];
+  /** Operations in the queue that may drop temporary tables. */
+  #drops = 0;
   #head = 0;
 
   get length(): number {
@@ -173,10 +183,13 @@ export class Pipeline {
   }
 
   push(operation: Operation): void {
+    if (mayDrop(operation)) this.#drops++;
     this.#queue.push(operation);
   }
 
   shift(): void {
+    const { head } = this;
+    if (head !== undefined && mayDrop(head)) this.#drops--;
     this.#head++;
     if (this.#head === this.#queue.length) {
       this.#queue.length = 0;
@@ -194,20 +207,28 @@ export class Pipeline {
 
   /** Whether something that is executed is not answered yet: of the client's present batch, or only of earlier ones. */
   get unanswered(): Unanswered {
-    return this.unansweredOf(() => true);
+    return this.#unansweredOf(() => true);
   }
 
-  /** The same of those with a statement of a certain kind. */
-  unansweredOf(isMeant: (facts: StatementFacts) => boolean): Unanswered {
+  /** The same, and whether the end of an earlier batch is not answered, whatever is in it: its error undoes the batch. */
+  get unansweredBatch(): Unanswered {
+    const { unanswered } = this;
+    const ends = unanswered !== 'earlier' && this.#queue.some(({ kind }, at) => at >= this.#head && kind === 'sync');
+    return ends ? 'earlier' : unanswered;
+  }
+
+  /** The same of what may drop temporary tables. */
+  get unansweredDrops(): Unanswered {
+    return this.#drops === 0 ? 'none' : this.#unansweredOf(mayDrop);
+  }
+
+  #unansweredOf(isMeant: (operation: Operation) => boolean): Unanswered {
     let batch: Unanswered = 'now';
     for (let at = this.#queue.length - 1; at >= this.#head; at--) {
       const operation = this.#queue[at];
       if (operation?.kind === 'sync') batch = 'earlier';
       if (operation?.kind !== 'query' && operation?.kind !== 'execute') continue;
-      // A text of the gateway's own, or one that makes the server fail.
-      const { statements } = operation.execution ?? {};
-      if (statements?.length === 0 || statements?.some(({ facts }) => isMeant(facts)) !== false)
-        return operation.kind === 'query' ? 'earlier' : batch;
+      if (isMeant(operation)) return operation.kind === 'query' ? 'earlier' : batch;
     }
     return 'none';
   }

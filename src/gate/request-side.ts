@@ -11,7 +11,6 @@ import { frontend } from '../wire/postgres/messages.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
 import type { StatementFacts } from '../sql/statement.ts';
 import { isTemporary } from '../sql/temporary.ts';
-import { changesTemporary } from './temporary-tables.ts';
 import { denial, type AdmittedStatement, type Admission } from './admission.ts';
 import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { ExtendedRequests } from './extended-requests.ts';
@@ -244,7 +243,7 @@ export class RequestSide {
     const { pipeline, options } = this.#session;
     // An error would undo it, where no transaction is open that the error would end for what comes behind, too.
     const isOpen = pipeline.transactionStatus === 'I' && options.admissions.temporary.isOpen(relations);
-    const unanswered = () => (isOpen ? pipeline.unanswered : pipeline.unansweredOf(changesTemporary));
+    const unanswered = () => (isOpen ? pipeline.unansweredBatch : pipeline.unansweredDrops);
     return this.#isAnswered(text, 'a temporary table', unanswered, ...message);
   }
 
@@ -277,7 +276,7 @@ export class RequestSide {
    */
   awaitsState(text: string, buffer: Buffer, start: number, end: number): boolean {
     const { pipeline } = this.#session;
-    const unanswered = () => (/execute/i.test(text) ? pipeline.unanswered : pipeline.unansweredOf(changesTemporary));
+    const unanswered = () => (/execute/i.test(text) ? pipeline.unanswered : pipeline.unansweredDrops);
     if (unanswered() !== 'earlier') return false;
     this.#retryWhen(() => unanswered() !== 'earlier', buffer, start, end);
     return true;

@@ -148,15 +148,22 @@ export function temporaryDropped(kind: string, body: Tree): TemporaryUse | undef
     return body['behavior'] === 'DROP_CASCADE' ? { action: 'doubt-all' } : undefined;
   }
   const paths = ((body['objects'] as Node[] | undefined) ?? []).map((o) => stringsOf(bodyIf(o, 'List')?.items));
-  const names = paths.filter((path) => path.length === 1 || path.at(-2) === temporarySchema);
+  // Under its own name, pg_temp_3 or so, the schema is that of this session or of another.
+  const names = paths.filter((path) => path.length === 1 || path.at(-2)?.startsWith(temporarySchema));
   return { action: 'drop', names: names.map((path) => path.at(-1) ?? '') };
+}
+
+/** A search path that a role, a database or a function is given. */
+function withoutSettings(field: string, value: unknown): unknown {
+  return field === 'VariableSetStmt' || field === 'setstmt' ? undefined : value;
 }
 
 /** Why a definition that is no plain temporary table may not have to do with pg_temp; undefined = it has not. */
 export function temporaryReason(kind: string, body: Tree, uses: Uses, catalogue: Catalogue): string | undefined {
   if (kind === 'DropStmt') return undefined;
   // Names stand in trees as strings of lists, or as the schema of a relation.
-  if (/"(sval|schemaname)":"pg_temp/.test(JSON.stringify(body))) return 'what it defines in pg_temp is not followed';
+  if (/"(sval|schemaname)":"pg_temp/.test(JSON.stringify(body, withoutSettings)))
+    return 'what it defines in pg_temp is not followed';
   if (!uses.relations.some(isTemporary)) return undefined;
   if (kind !== 'IndexStmt') return 'it would change a temporary table, or depend on one';
   const inside = collectUses([body['indexParams'], body['whereClause']], catalogue, session);

@@ -297,6 +297,31 @@ for (const [how, before, then] of [
   });
 }
 
+add('a temporary table that is dropped by the real name of its schema', async (world) => {
+  const session = await world.raw('builder');
+  await told(session, 'create temp table lent (label text)');
+  const [found] = await world.harness.target<{ schema: string }>(
+    "select relnamespace::regnamespace::text as schema from pg_class where relname = 'lent'",
+  );
+  await told(session, `drop table ${found?.schema}.lent`);
+  await world.harness.target('create view lent as select id, token as label from vault');
+  await world.harness.target('grant all on lent to cs_executor');
+  try {
+    await told(
+      session,
+      taken,
+      'prepare p as select reverse(label) from pg_temp.lent',
+      `alter table ${found?.schema}.lent rename to x`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    assert.ok(rowsOf(await session.run(1, frame.query(taken))) > 0);
+    await clean(session);
+  } finally {
+    await world.harness.target('drop view lent');
+    await new Promise((resolve) => setTimeout(resolve, 600));
+  }
+});
+
 add('two sessions, one name, two tables: no verdict is shared', async (world) => {
   const [first, second] = [await world.raw('builder'), await world.raw('builder')];
   const text = 'select reverse(label) as r from shared_name';

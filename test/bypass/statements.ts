@@ -13,7 +13,7 @@ export const attacks: readonly Attack[] = [
     'refresh materialized view vault_copy',
     'create extension dblink',
     'grant all on vault to public',
-    'alter role cs_executor set search_path to other',
+    'alter role cs_executor set search_path to pg_temp',
     'alter database crm set search_path to other',
   ),
   // What can fail or branch on a masked value is refused, in an output as in a filter: an error would answer a question.
@@ -254,7 +254,6 @@ export const attacks: readonly Attack[] = [
     'alter index hidden rename to vault',
     'set search_path to pg_temp, public',
     'set role cs_gateway',
-    'alter role cs_executor set search_path to pg_temp',
     'reset session authorization',
     'select not_known(1)',
     "select * from query_to_xml('select token from vault', true, true, '') x",
