@@ -324,23 +324,33 @@ describe('one space of names for both protocols', () => {
 
 describe('designers', () => {
   const connect = async (who: Who) => harness.connect(who);
+  const used = async () => {
+    const control = new pg.Client({ connectionString: harness.postgres.url('control') });
+    await control.connect();
+    const { rows: found } = await control.query<{ n: string }>('select coalesce(sum(rows), 0) as n from sample_reads');
+    await control.end();
+    return Number(found[0]?.n);
+  };
+
+  it('an EXECUTE that was parsed for fewer rows pays for what it runs', async () => {
+    const session = new RawSession(await connect('designer'));
+    received.push(session);
+    const before = await used();
+    await session.run(1, frame.query('prepare p as select id from vault limit 1'));
+    await session.run(1, frame.parse('e', 'execute p'), frame.sync());
+    await session.run(2, frame.query('deallocate p'), frame.query('prepare p as select id from vault limit 30'));
+    const answers = await session.run(1, frame.bind('', 'e'), frame.execute(''), frame.sync());
+    assert.equal(rowsOf(answers), 30);
+    assert.ok((await used()) - before >= 30);
+  });
 
   it('an EXECUTE takes the rows of its statement from the budget, PREPARE takes none', async () => {
     const designer = await connect('designer');
     await designer.query('prepare p(int) as select id, token from vault where id >= $1 limit 10');
-    const used = async () => {
-      const control = new pg.Client({ connectionString: harness.postgres.url('control') });
-      await control.connect();
-      const { rows: found } = await control.query<{ n: string }>(
-        'select coalesce(sum(rows), 0) as n from sample_reads',
-      );
-      await control.end();
-      return Number(found[0]?.n);
-    };
     const before = await used();
     assert.equal((await rows('execute p(1)', designer)).length, 10);
     assert.equal((await used()) - before, 10);
-    for (let step = 0; step < 12; step++) await designer.query('execute p(1)').catch(() => undefined);
+    for (let step = 0; step < 9; step++) await designer.query('execute p(1)').catch(() => undefined);
     const error = await refusal('execute p(1)', designer);
     assert.equal(error.code, '0A000');
     assert.match(`${error.message} ${error.hint}`, /sample rows of the last hour are used.*send the statement itself/);

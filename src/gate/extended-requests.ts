@@ -167,9 +167,11 @@ export class ExtendedRequests {
 
   async #decideBind(prepared: Prepared, frame: Buffer): Promise<() => void> {
     const { text } = prepared;
-    const admission = prepared.reserved
-      ? await this.#session.options.admissions.admit(text)
-      : await this.#side.decide(text);
+    const { admissions } = this.#session.options;
+    const before = prepared.admission;
+    // What was taken from the budget at Parse was for what it meant then.
+    const isPaid = prepared.reserved && before !== undefined && !admissions.isOutdated(before);
+    const admission = isPaid ? await admissions.admit(text) : await this.#side.decide(text);
     if (prepared.admission !== admission) {
       // The catalogue or the policies changed since Parse: what we knew of its columns is worth nothing now.
       prepared.admission = admission;
@@ -253,10 +255,9 @@ export class ExtendedRequests {
     if (portal.execution === undefined) {
       if (!this.#resolveFetch(prepared, buffer, start, end)) return;
       if (!this.#isExecutable(prepared, buffer, start, end)) return;
-      // Each time, another cursor or another prepared statement may have the name.
+      // Each time, another cursor may have the name.
       const isFetch = prepared.statement?.facts.cursor?.action === 'fetch';
-      const isExecute = prepared.statement?.facts.prepared?.action === 'execute';
-      if (isFetch || isExecute) portal.described = prepared.described = false;
+      if (isFetch) portal.described = prepared.described = false;
       const { grant } = prepared;
       if (prepared.admission?.verdict === 'hold' && grant?.used !== false) {
         throw new CountersignError('grant_used', 'countersign: an execution without a grant got as far as Execute');
@@ -290,7 +291,7 @@ export class ExtendedRequests {
 
   /** What an EXECUTE runs is looked up by the target now, and not when it was bound. False: the message was dealt with. */
   #isExecutable({ admission, text }: Prepared, buffer: Buffer, start: number, end: number): boolean {
-    if (admission === undefined || admission.statements[0]?.facts.prepared?.action !== 'execute') return true;
+    if (admission?.statements[0]?.facts.prepared?.action !== 'execute' || admission.asUnknown) return true;
     if (!this.#side.executable(admission, 'extended', buffer, start, end)) return false;
     if (!this.#session.options.admissions.isOutdated(admission)) return true;
     const reason = 'countersign: the session has prepared or deallocated statements since this EXECUTE was bound';

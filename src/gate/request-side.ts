@@ -262,10 +262,10 @@ export class RequestSide {
 
   /** A message about a statement that depends on the session's state: false when the message was dealt with. */
   executable(admission: Admission, ...message: Message): boolean {
-    if (admission.sessionState === undefined) return true;
-    for (const { facts } of admission.statements) {
+    if (admission.sessionState === undefined || admission.asUnknown) return true;
+    for (const { facts, results } of admission.statements) {
       if (facts.prepared?.action === 'execute' && !this.#knowsState(facts, ...message)) return false;
-      if (!this.#knowsTables(facts, ...message)) return false;
+      if (results.canMask && !this.#knowsTables(facts, ...message)) return false;
     }
     return true;
   }
