@@ -48,6 +48,7 @@ export class World {
   readonly refused: { readonly marker: string; readonly text: string }[] = [];
   #received: Buffer[] = [];
   #receivedBytes = 0;
+  #clients: pg.Client[] = [];
 
   constructor(harness: Harness) {
     this.harness = harness;
@@ -84,6 +85,18 @@ export class World {
     const session = new RawSession(client);
     this.#tap(client);
     return session;
+  }
+
+  /** What a script has opened ends with it: the target has room for a few hundred sessions, and there are more scripts. */
+  async closing(run: Script['run']): Promise<void> {
+    const before = this.#clients;
+    this.#clients = [];
+    try {
+      await run(this);
+    } finally {
+      for (const client of this.#clients) streamOf(client).destroy();
+      this.#clients = before;
+    }
   }
 
   /** Rejects whatever is held while `work` goes on: nobody approves anything here. */
@@ -131,6 +144,8 @@ export class World {
   }
 
   #tap(client: pg.Client): void {
+    this.#clients.push(client);
+    client.on('error', () => undefined);
     streamOf(client).on('data', (chunk: Buffer) => {
       this.#received.push(chunk);
       this.#receivedBytes += chunk.length;

@@ -75,7 +75,7 @@ function fromScript({ family, title, expected, known, run }: Script): RunnableAt
     known,
     run: async (world) => {
       try {
-        await run(world);
+        await world.closing(run);
         return { verdict: expected, detail: '' };
       } catch (error) {
         const detail = error instanceof Error ? error.message : String(error);
