@@ -346,8 +346,8 @@ describe('designers', () => {
 
   it('an EXECUTE takes the rows of its statement from the budget, PREPARE takes none', async () => {
     const designer = await connect('designer');
-    await designer.query('prepare p(int) as select id, token from vault where id >= $1 limit 10');
     const before = await used();
+    await designer.query('prepare p(int) as select id, token from vault where id >= $1 limit 10');
     assert.equal((await rows('execute p(1)', designer)).length, 10);
     assert.equal((await used()) - before, 10);
     for (let step = 0; step < 9; step++) await designer.query('execute p(1)').catch(() => undefined);
