@@ -48,7 +48,7 @@ export interface Harness {
   close(): Promise<void>;
 }
 
-export type Who = 'designer' | 'etl-designer' | 'executor' | 'executor2' | 'auditor' | 'nobody' | 'reader';
+export type Who = 'designer' | 'etl-designer' | 'executor' | 'executor2' | 'auditor' | 'nobody' | 'reader' | 'builder';
 
 const owners: Record<Who, string> = {
   designer: 'dana',
@@ -58,6 +58,7 @@ const owners: Record<Who, string> = {
   auditor: 'ana',
   nobody: 'nora',
   reader: 'rita',
+  builder: 'bela',
 };
 
 const groups: Record<Who, string[]> = {
@@ -68,6 +69,7 @@ const groups: Record<Who, string[]> = {
   auditor: ['auditors'],
   nobody: ['others'],
   reader: ['readers'],
+  builder: ['readers', 'builders'],
 };
 
 const secret = 'test-secret';
@@ -78,11 +80,13 @@ const workers = Number(process.env['TEST_WORKERS'] ?? 1);
 
 /**
  * `reader` is an executor whom a policy of the tests lets read and write without an approval, and run what nobody
- * understands (as far as the gateway lets anybody).
+ * understands (as far as the gateway lets anybody). `builder` may also change definitions.
  */
 export const readerPolicy = `
 @id("tests/reader")
 permit (principal in Group::"readers", action in [Action::"read", Action::"sample", Action::"write", Action::"copy-in", Action::"copy-out", Action::"session", Action::"unknown"], resource);
+@id("tests/builder")
+permit (principal in Group::"builders", action == Action::"ddl", resource);
 `;
 
 export async function startHarness(options: HarnessOptions): Promise<Harness> {

@@ -118,6 +118,8 @@ export async function testReader(
     transaction: undefined,
     copyOut: undefined,
     cursor: undefined,
+    prepared: undefined,
+    temporary: undefined,
     constantFree: false,
     ...options.facts,
   };

@@ -156,7 +156,7 @@ describe('masking', () => {
     "set client_encoding = 'latin1'",
     'set standard_conforming_strings = off',
     'create temp table customers_copy as select * from customers',
-    'prepare p as select ssn from customers',
+    'prepare p as select id from customers order by ssn',
     'select lo_get(1)',
     'select * from no_such_table',
     'select no_such_function(1)',

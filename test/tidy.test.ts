@@ -43,7 +43,6 @@ const maximumLines = 450;
 const longFiles: ReadonlyMap<string, string> = new Map<string, string>([
   ['app.ts', 'the one place where everything is made and wired'],
   ['sql/expressions.ts', 'what every kind of expression reads and tells, one after the other'],
-  ['sql/effects.ts', 'what every kind of statement does, one after the other'],
   ['gateway/postgres.ts', 'the listener and the life of a session, told in order'],
   ['jobs/ledger.ts', 'the state machine of runs and chunks, with every transition'],
   ['jobs/runner.ts', 'one run from lease to manifest'],

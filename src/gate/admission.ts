@@ -8,12 +8,27 @@ import { decideStatement, type Decision, type StatementQuestion } from '../polic
 import type { PolicySet } from '../policy/engine.ts';
 import { analyse } from '../sql/analyse.ts';
 import { PagingWatch, pagingWords, type PagingLoop } from '../sql/paging.ts';
-import type { StatementFacts } from '../sql/statement.ts';
+import type { Catalogue, StatementFacts } from '../sql/statement.ts';
+import { isTemporary, temporarySchema } from '../sql/temporary.ts';
 import { templateKey } from '../sql/template-key.ts';
+import {
+  combine,
+  copyAmongOthers,
+  fetchAmongOthers,
+  inWordsOfTheServer,
+  refusal,
+  refused,
+  temporaryAmongOthers,
+  temporaryUnderRule,
+  withoutHold,
+  type OneDecision,
+} from './combine.ts';
 import type { CatalogueSnapshot, GateConnection } from './connection.ts';
 import type { SessionIdentity } from './control-plane.ts';
-import { maskedPredicatesOf, sumByRule, type EqualityTests } from './masked-predicates.ts';
+import { maskedPredicatesOf, type EqualityTests } from './masked-predicates.ts';
 import { ResultPlan } from './result-plan.ts';
+import { shadowed, shadowedRelation, SqlStatements } from './sql-statements.ts';
+import { changesTemporary, TemporaryTables } from './temporary-tables.ts';
 
 export type Verdict = 'allow' | 'hold' | 'deny';
 
@@ -41,11 +56,19 @@ export interface Admission {
   readonly snapshot: CatalogueSnapshot;
   /** A statement in it was admitted without being understood. */
   readonly asUnknown: boolean;
+  /** What the session's own state was (`Admissions.sessionState`), where the verdict depends on it. */
+  readonly sessionState: number | undefined;
 }
 
 const maxCachedAdmissions = 4_000;
 /** Longer texts are hardly ever sent twice, and thousands of them would fill the memory. */
 const maxCachedLength = 8 * 1024;
+
+interface KeptCache {
+  readonly snapshot: CatalogueSnapshot;
+  readonly policies: PolicySet;
+  readonly cache: Map<string, Admission>;
+}
 
 export interface AdmissionsOptions {
   readonly connection: GateConnection;
@@ -56,11 +79,12 @@ export interface AdmissionsOptions {
 }
 
 export class Admissions {
+  readonly sqlStatements = new SqlStatements();
+  readonly temporary = new TemporaryTables();
   readonly #options: AdmissionsOptions;
   readonly #cacheKey: string;
-  #lastCache:
-    | { readonly snapshot: CatalogueSnapshot; readonly policies: PolicySet; readonly cache: Map<string, Admission> }
-    | undefined;
+  #lastCache: KeptCache | undefined;
+  #ownCache: (KeptCache & { readonly changes: number }) | undefined;
   /** Something that nobody understands may have run: names may mean what we do not think. */
   #ranUnknown = false;
   #onUncertain: (() => void) | undefined;
@@ -79,12 +103,22 @@ export class Admissions {
     return this.#options.connection;
   }
 
+  /** Another number each time when what the session has made at the target changes. */
+  get sessionState(): number {
+    return this.sqlStatements.changes + this.temporary.changes;
+  }
+
+  /** Whether a verdict was made from what the session has made at the target, and that has changed. */
+  isOutdated({ sessionState }: Admission): boolean {
+    return sessionState !== undefined && sessionState !== this.sessionState;
+  }
+
   /** The verdict if it is known and everything that it was made from still holds. */
   cached(text: string): Admission | undefined {
     const snapshot = this.#options.connection.fresh();
     if (snapshot === undefined) return undefined;
     if (this.#isUncertain(snapshot)) return undefined;
-    const cache = this.#cache(snapshot);
+    const cache = this.#cacheOf(snapshot);
     const admission = cache.get(templateKey(text)) ?? cache.get(text);
     if (admission?.asUnknown === true) this.#runsUnknown();
     return admission && this.#watched(text, admission);
@@ -109,8 +143,8 @@ export class Admissions {
     if (this.#isUncertain(snapshot)) return admission;
     if (admission.asUnknown) this.#runsUnknown();
     if (admission.asUnknown && hasColumnRules) return admission;
-    if (text.length > maxCachedLength) return this.#watched(text, admission);
-    const cache = this.#cache(snapshot);
+    if (dependsOnPrepared(admission) || text.length > maxCachedLength) return this.#watched(text, admission);
+    const cache = this.#cacheOf(snapshot);
     if (cache.size >= maxCachedAdmissions) cache.clear();
     const shared = admission.statements.every((statement) => statement.facts.constantFree);
     cache.set(shared ? templateKey(text) : text, admission);
@@ -151,7 +185,7 @@ export class Admissions {
     if (identity.duty !== 'designer' || identity.runId !== undefined) return admission;
     if (admission.verdict === 'allow' && admission.sampleRows === 0) return admission;
     const declares = admission.statements.some(({ facts }) => facts.command === 'DECLARE CURSOR');
-    const loop = this.#loopAt(text) ?? (declares ? this.#watch.declared() : undefined);
+    const loop = this.#loopAt(text, admission) ?? (declares ? this.#watch.declared() : undefined);
     if (loop === undefined || (loop.repeated && admission.verdict === 'allow')) return admission;
     const known = this.#ofLoops.get(admission);
     if (known !== undefined) return known;
@@ -164,14 +198,27 @@ export class Admissions {
   }
 
   /** A statement is asked for several times on its way through one turn; it is one step all the same. */
-  #loopAt(text: string): PagingLoop | undefined {
+  #loopAt(text: string, { statements }: Admission): PagingLoop | undefined {
     if (this.#seen?.text !== text) {
-      this.#seen = { text, loop: this.#watch.see(text) };
+      const prepared = statements[0]?.facts.prepared;
+      const executed = prepared?.action === 'execute' ? this.sqlStatements.get(prepared.name)?.text : undefined;
+      this.#seen = { text, loop: executed === undefined ? this.#watch.see(text) : this.#watch.executes(executed) };
       queueMicrotask(() => {
         this.#seen = undefined;
       });
     }
     return this.#seen.loop;
+  }
+
+  /** While a session has temporary tables, names mean in it what they mean in no other: it shares no verdicts. */
+  #cacheOf(snapshot: CatalogueSnapshot): Map<string, Admission> {
+    if (this.temporary.isEmpty) return this.#cache(snapshot);
+    const policies = this.#options.policies();
+    const { changes } = this.temporary;
+    const own = this.#ownCache;
+    if (own?.snapshot === snapshot && own.policies === policies && own.changes === changes) return own.cache;
+    this.#ownCache = { snapshot, policies, changes, cache: new Map() };
+    return this.#ownCache.cache;
   }
 
   #cache(snapshot: CatalogueSnapshot): Map<string, Admission> {
@@ -186,24 +233,50 @@ export class Admissions {
   }
 
   #decide(text: string, snapshot: CatalogueSnapshot): Admission {
-    const all = analyse(text, snapshot.catalogue, { maxBytes: this.#options.maxStatementBytes });
-    const { connection } = this.#options;
-    const statements = all.map((facts): AdmittedStatement => {
-      // Where something is not understood, what it reaches is not known either.
-      const touchesMasked =
-        !snapshot.nothingMasked &&
-        (facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid)));
-      const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking: connection.masking };
-      return { facts, touchesMasked, results: new ResultPlan(plan) };
-    });
+    const catalogue = this.temporary.in(snapshot.catalogue, this.#options.connection.masking.digest);
+    const all = analyse(text, catalogue, { maxBytes: this.#options.maxStatementBytes });
+    const executed = this.#executed(all, catalogue);
+    const statements = (executed?.facts ?? all).map((facts) => this.#statement(facts, snapshot));
+    let isMoved = false;
     const decided = statements.map((statement) => {
-      const { cursor } = statement.facts;
+      const { cursor, relations } = statement.facts;
+      if (isMoved && relations.some(isTemporary) && statement.results.canMask) return temporaryAmongOthers;
+      isMoved ||= changesTemporary(statement.facts);
       if (cursor?.action === 'fetch' && statements.length > 1 && statement.results.canMask) return fetchAmongOthers;
       if (statement.facts.class === 'copy-out' && statements.length > 1 && statement.results.canMask)
         return copyAmongOthers;
-      return this.#decideOne(statement, snapshot);
+      const decision = executed?.refusal ?? this.#decideOne(statement, snapshot);
+      return statement.facts.prepared === undefined ? decision : withoutHold(decision, statement.facts.prepared);
     });
-    return combine(decided, statements, snapshot, this.#options.identity.duty === 'designer');
+    const admission = combine(decided, statements, snapshot, this.#options.identity.duty === 'designer');
+    const isShared = executed === undefined && this.temporary.isEmpty;
+    return isShared ? admission : { ...admission, sessionState: this.sessionState };
+  }
+
+  #statement(facts: StatementFacts, snapshot: CatalogueSnapshot): AdmittedStatement {
+    // Where something is not understood, what it reaches is not known either.
+    const touchesMasked =
+      !snapshot.nothingMasked &&
+      (facts.unknowns.length > 0 || facts.relations.some((relation) => snapshot.maskIndex.touches(relation.oid)));
+    const { masking } = this.#options.connection;
+    const plan = { facts, touchesMasked, maskIndex: snapshot.maskIndex, masking, temporary: this.temporary };
+    return { facts, touchesMasked, results: new ResultPlan(plan) };
+  }
+
+  /** An EXECUTE has the facts of what it runs, read as of now; undefined for every other text. */
+  #executed(
+    all: readonly StatementFacts[],
+    catalogue: Catalogue,
+  ): { readonly facts: readonly StatementFacts[]; readonly refusal: OneDecision | undefined } | undefined {
+    const [only, ...others] = all;
+    if (only?.prepared?.action !== 'execute' || others.length > 0) return undefined;
+    const { prepared, text } = only;
+    const known = this.sqlStatements.get(prepared.name);
+    if (known === undefined) return { facts: all, refusal: undefined };
+    const [inner = only] = analyse(known.text, catalogue, { maxBytes: this.#options.maxStatementBytes });
+    const hidden = shadowedRelation(known.relations, inner.relations, catalogue);
+    const refusal = hidden === undefined ? undefined : refused(shadowed(hidden), 'countersign/prepared');
+    return { facts: [{ ...inner, text, prepared }], refusal };
   }
 
   #decideOne(statement: AdmittedStatement, snapshot: CatalogueSnapshot): OneDecision {
@@ -214,12 +287,14 @@ export class Admissions {
       const reason = `cannot tell which masked columns the result depends on: ${lineage.reason}`;
       return refusal('lineage_unresolved', 'countersign/lineage', reason, 'name the columns plainly');
     }
-    const { refused, compared, tests } = maskedPredicatesOf(lineage, snapshot);
+    const { refused: asked, compared, tests } = maskedPredicatesOf(lineage, snapshot);
+    const ruled = this.#ruledColumn(facts);
+    if (ruled !== undefined && asked.length === 0) return temporaryUnderRule(ruled);
     const common = {
       facts,
       touchesMasked,
       nothingMasked: snapshot.nothingMasked,
-      maskedPredicates: refused,
+      maskedPredicates: asked,
       maskedEqualities: compared,
     };
     const full = inWordsOfTheServer(this.#ask('statement', { ...common, withinBudget: false }), facts);
@@ -231,6 +306,13 @@ export class Admissions {
     if (sample.verdict !== 'allow')
       return { decision: full, sampleRows: 0, beyondBudget: undefined, equalityTests: tests };
     return { decision: sample, sampleRows: rowsAtMost, beyondBudget: full, equalityTests: tests };
+  }
+
+  /** The first column of a temporary table that a rule would mask in any other table. */
+  #ruledColumn({ temporary }: StatementFacts): string | undefined {
+    if (temporary?.action !== 'create') return undefined;
+    const { masking } = this.#options.connection;
+    return temporary.columns?.find((column) => masking.columnRule(temporarySchema, temporary.name, column));
   }
 
   #ask(
@@ -246,47 +328,6 @@ export class Admissions {
     });
   }
 }
-
-interface OneDecision {
-  readonly decision: Decision;
-  readonly sampleRows: number;
-  readonly beyondBudget: Decision | undefined;
-  readonly equalityTests?: readonly EqualityTests[];
-}
-
-/** A denial of what cannot be read, or is not there, says so as a server would. */
-function inWordsOfTheServer(decision: Decision, { fault }: StatementFacts): Decision {
-  if (fault === undefined || decision.verdict !== 'deny' || decision.code !== 'statement_unknown') return decision;
-  const { kind, message: reason } = fault;
-  if (kind === 'syntax') return { ...decision, code: 'syntax_error', reason, hint: undefined };
-  const hint = 'what was made in the last seconds, or in a transaction that has not committed, is not known yet';
-  return { ...decision, code: 'relation_unknown', reason, hint };
-}
-
-/** What the gate cannot let through whatever the policies say. */
-function refusal(code: ErrorCode, policy: string, reason: string, hint: string): OneDecision {
-  return {
-    decision: { verdict: 'deny', policies: [policy], code, reason, hint },
-    sampleRows: 0,
-    beyondBudget: undefined,
-  };
-}
-
-/** The target is asked about the columns of a COPY before the whole text is sent. */
-const copyAmongOthers = refusal(
-  'copy_refused',
-  'countersign/copy-out',
-  'COPY TO cannot be masked among other statements',
-  'send it as a text of its own',
-);
-
-/** What a FETCH returns is known when the target has answered the DECLARE. */
-const fetchAmongOthers = refusal(
-  'feature_refused',
-  'countersign/cursor',
-  'FETCH cannot be masked among other statements',
-  'send it as a text of its own',
-);
 
 const uncertain: Decision = {
   verdict: 'deny',
@@ -306,60 +347,9 @@ export function uncertainty(): CountersignError {
   });
 }
 
-/** By the time of an approval, something may be masked. */
-const unapprovable: Decision = {
-  verdict: 'deny',
-  policies: ['countersign/unknown'],
-  code: 'statement_unknown',
-  reason: 'one statement needs an approval, and beside it stands one that the gateway does not understand',
-  hint: 'send them one by one',
-};
-
-/** Several statements in one text stand or fall together: the strictest verdict counts for all. */
-function combine(
-  all: readonly OneDecision[],
-  statements: readonly AdmittedStatement[],
-  snapshot: CatalogueSnapshot,
-  isDesigner: boolean,
-): Admission {
-  const asUnknown = all.some(({ decision }) => decision.asUnknown === true && decision.verdict !== 'deny');
-  const strict = strictest(all.map((one) => one.decision));
-  const within = asUnknown && strict.verdict === 'hold' ? unapprovable : strict;
-  const sampleRows = all.reduce((sum, one) => sum + one.sampleRows, 0);
-  const equalityTests = sumByRule(all.flatMap((one) => one.equalityTests ?? []));
-  const admission = (decision: Decision, rows: number, beyondBudget: Admission | undefined): Admission => ({
-    verdict: decision.verdict,
-    statements,
-    policies: decision.policies,
-    code: decision.code ?? 'statement_denied',
-    reason: decision.reason,
-    hint: decision.hint,
-    sampleRows: rows,
-    equalityTests,
-    beyondBudget,
-    snapshot,
-    asUnknown,
-  });
-  if (within.verdict !== 'allow' || sampleRows === 0) return admission(within, 0, undefined);
-  const beyond = strictest(all.map((one) => one.beyondBudget ?? one.decision));
-  const safeBeyond = asUnknown && beyond.verdict === 'hold' ? unapprovable : beyond;
-  const said = isDesigner && safeBeyond.verdict === 'hold' ? `${safeBeyond.reason}; ${wayToAJob}` : safeBeyond.reason;
-  return admission(within, sampleRows, admission({ ...safeBeyond, reason: said }, 0, undefined));
-}
-
-const wayToAJob = 'what is more than a sample is a chunk job: countersign jobs push';
-
-const rank: Record<Verdict, number> = { allow: 0, hold: 1, deny: 2 };
-
-function strictest(decisions: readonly Decision[]): Decision {
-  let result = decisions[0];
-  if (result === undefined) throw new Error('a text has at least one statement, if only an empty one');
-  const policies = new Set<string>();
-  for (const decision of decisions) {
-    if (rank[decision.verdict] > rank[result.verdict]) result = decision;
-    for (const policy of decision.policies) policies.add(policy);
-  }
-  return { ...result, policies: result.verdict === 'allow' ? [...policies] : result.policies };
+/** An EXECUTE is decided each time. */
+function dependsOnPrepared({ statements }: Admission): boolean {
+  return statements[0]?.facts.prepared?.action === 'execute';
 }
 
 /** Each execution takes something from a budget first. */

@@ -24,6 +24,7 @@ import { denial, needsBudget, type Admission } from './admission.ts';
 import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { HeldBatch, renderParameters } from './held-batch.ts';
 import type { Portal, Prepared, StatementGrant } from './pipeline.ts';
+import { shadowed, shadowedRelation } from './sql-statements.ts';
 import type { RequestSide } from './request-side.ts';
 import type { GateSession } from './session.ts';
 
@@ -78,16 +79,17 @@ export class ExtendedRequests {
     if (this.#side.run !== undefined) return this.#side.run.parse(name, text);
     const granted = this.#grant?.text === text ? this.#grant : undefined;
     const onlyPrepares = this.#toPrepare === text;
-    this.#toPrepare = undefined;
     const admission = options.admissions.cached(text);
     if (
       admission !== undefined &&
       (granted !== undefined || (admission.verdict === 'allow' && !needsBudget(admission)))
     ) {
-      this.#grant = undefined;
+      this.#grant = this.#toPrepare = undefined;
       this.#prepare(name, text, admission, granted, buffer, start, end);
       return;
     }
+    if (this.#side.awaitsState(text, buffer, start, end)) return;
+    this.#toPrepare = undefined;
     const frame = Buffer.from(buffer.subarray(start, end));
     this.#side.suspendBatch(this.#decideParse(name, text, granted, onlyPrepares, frame));
   }
@@ -131,6 +133,7 @@ export class ExtendedRequests {
       recordable: this.#session.recordable(text, admission),
       admission,
       statement: admission.statements[0],
+      relations: admission.sessionState === undefined ? (admission.statements[0]?.facts.relations ?? []) : [],
       described: false,
       columns: undefined,
       maskers: new Map(),
@@ -156,7 +159,9 @@ export class ExtendedRequests {
     if (!this.#session.pipeline.isSettled(prepared)) return this.#side.retryWhenSettled(buffer, start, end);
     const { admission } = prepared;
     if (admission !== undefined) {
-      const stale = this.#session.options.admissions.connection.fresh() !== admission.snapshot;
+      if (!this.#side.executable(admission, 'extended', buffer, start, end)) return;
+      const { admissions } = this.#session.options;
+      const stale = admissions.connection.fresh() !== admission.snapshot || admissions.isOutdated(admission);
       const needsRows = needsBudget(admission) && !prepared.reserved;
       const needsGrant = admission.verdict === 'hold' && !grants(prepared.grant, buffer, start, end);
       if (stale || needsRows || needsGrant || admission.verdict === 'deny') {
@@ -169,9 +174,11 @@ export class ExtendedRequests {
 
   async #decideBind(prepared: Prepared, frame: Buffer): Promise<() => void> {
     const { text } = prepared;
-    const admission = prepared.reserved
-      ? await this.#session.options.admissions.admit(text)
-      : await this.#side.decide(text);
+    const { admissions } = this.#session.options;
+    const before = prepared.admission;
+    // What was taken from the budget at Parse was for what it meant then.
+    const isPaid = prepared.reserved && before !== undefined && !admissions.isOutdated(before);
+    const admission = isPaid ? await admissions.admit(text) : await this.#side.decide(text);
     // What was taken for it is there for its one execution, also while it is held.
     prepared.reserved = admission.verdict !== 'deny' && needsBudget(admission);
     if (prepared.admission !== admission) {
@@ -183,6 +190,9 @@ export class ExtendedRequests {
       prepared.maskers.clear();
     }
     if (admission.verdict === 'deny') return () => this.#side.deny(text, admission, denial(admission), 'extended');
+    const relations = admission.statements[0]?.facts.relations ?? [];
+    const hidden = shadowedRelation(prepared.relations, relations, admission.snapshot.catalogue);
+    if (hidden !== undefined) return () => this.#side.deny(text, admission, shadowed(hidden), 'extended');
     if (admission.verdict === 'hold' && !grants(prepared.grant, frame, 0, frame.length)) {
       return () => this.#startHeldBatch(text, admission, prepared, frame);
     }
@@ -253,6 +263,7 @@ export class ExtendedRequests {
     const begins = portal.execution === undefined;
     if (portal.execution === undefined) {
       if (!this.#resolveFetch(prepared, buffer, start, end)) return;
+      if (!this.#isExecutable(prepared, buffer, start, end)) return;
       // Each time, another cursor may have the name.
       const isFetch = prepared.statement?.facts.cursor?.action === 'fetch';
       if (isFetch) portal.described = prepared.described = false;
@@ -288,6 +299,17 @@ export class ExtendedRequests {
     this.#side.awaitCopy(portal.execution.statements, 'execute');
   }
 
+  /** What an EXECUTE runs is looked up by the target now, and not when it was bound. False: the message was dealt with. */
+  #isExecutable({ admission, text }: Prepared, buffer: Buffer, start: number, end: number): boolean {
+    if (admission?.statements[0]?.facts.prepared?.action !== 'execute' || admission.asUnknown) return true;
+    if (!this.#side.executable(admission, 'extended', buffer, start, end)) return false;
+    if (!this.#session.options.admissions.isOutdated(admission)) return true;
+    const reason = 'countersign: the session has prepared or deallocated statements since this EXECUTE was bound';
+    const error = new CountersignError('prepared_statement_unknown', reason, { hint: 'bind it again' });
+    this.#side.deny(text, admission, error, 'extended');
+    return false;
+  }
+
   /** A FETCH is masked by what its cursor returns now. Returns false when the message was dealt with. */
   #resolveFetch(prepared: Prepared, buffer: Buffer, start: number, end: number): boolean {
     const admitted = prepared.admission?.statements[0];
@@ -305,8 +327,10 @@ export class ExtendedRequests {
   close(buffer: Buffer, start: number, end: number): void {
     const { kind, name } = decodeClose(buffer, start, end);
     const { pipeline } = this.#session;
-    if (kind === 'S') pipeline.prepared.delete(name);
-    else {
+    if (kind === 'S') {
+      pipeline.prepared.delete(name);
+      this.#session.options.admissions.sqlStatements.forget(name);
+    } else {
       pipeline.portals.delete(name);
       pipeline.cursors.forget(name);
     }

@@ -8,11 +8,13 @@ import type { CountersignError } from '../errors.ts';
 import type { CopyMasker } from '../masking/copy.ts';
 import type { RowMasker } from '../masking/rows.ts';
 import type { ResultColumn } from '../wire/postgres/backend.ts';
+import type { StatementFacts } from '../sql/statement.ts';
 import type { AdmittedStatement, Admission } from './admission.ts';
 import type { ChunkTicket } from './control-plane.ts';
 import { Cursors } from './cursors.ts';
 import type { ResultPlan } from './result-plan.ts';
 import { ByServerName } from './server-names.ts';
+import { changesTemporary } from './temporary-tables.ts';
 
 /** The right to execute one held statement once. */
 export interface StatementGrant {
@@ -67,6 +69,8 @@ export interface Prepared {
   readonly recordable: string;
   admission: Admission | undefined;
   statement: AdmittedStatement | undefined;
+  /** What it named when it was parsed. */
+  readonly relations: StatementFacts['relations'];
   /** A Describe of it was forwarded: its columns are known before any row of it comes. */
   described: boolean;
   columns: readonly ResultColumn[] | undefined;
@@ -150,6 +154,15 @@ export function unexpected(message: string, head: Operation | undefined): Error 
   );
 }
 
+function mayDrop(operation: Operation): boolean {
+  if (operation.kind !== 'query' && operation.kind !== 'execute') return false;
+  // A text of the gateway's own makes the server fail, which may undo something.
+  if (operation.execution === undefined) return true;
+  return operation.execution.statements.some(({ facts }) => changesTemporary(facts));
+}
+
+export type Unanswered = 'none' | 'earlier' | 'now';
+
 export class Pipeline {
   readonly prepared = new ByServerName<Prepared>();
   readonly portals = new ByServerName<Portal>();
@@ -168,6 +181,8 @@ export class Pipeline {
   /** The newest batch whose Sync the server has answered. */
   answeredBatch = -1;
   #queue: Operation[] = [];
+  /** Operations in the queue that may drop temporary tables. */
+  #drops = 0;
   #head = 0;
   /** Operations since the session began: queued, on their way to the target, and dealt with. */
   #pushed = 0;
@@ -184,6 +199,7 @@ export class Pipeline {
 
   push(operation: Operation): void {
     this.#pushed++;
+    if (mayDrop(operation)) this.#drops++;
     this.#queue.push(operation);
   }
 
@@ -199,6 +215,8 @@ export class Pipeline {
 
   shift(): void {
     this.#shifted++;
+    const { head } = this;
+    if (head !== undefined && mayDrop(head)) this.#drops--;
     this.#head++;
     if (this.#head === this.#queue.length) {
       this.#queue.length = 0;
@@ -215,13 +233,29 @@ export class Pipeline {
   }
 
   /** Whether something that is executed is not answered yet: of the client's present batch, or only of earlier ones. */
-  get unanswered(): 'none' | 'earlier' | 'now' {
-    let batch: 'earlier' | 'now' = 'now';
+  get unanswered(): Unanswered {
+    return this.#unansweredOf(() => true);
+  }
+
+  /** The same, and whether the end of an earlier batch is not answered, whatever is in it: its error undoes the batch. */
+  get unansweredBatch(): Unanswered {
+    const { unanswered } = this;
+    const ends = unanswered !== 'earlier' && this.#queue.some(({ kind }, at) => at >= this.#head && kind === 'sync');
+    return ends ? 'earlier' : unanswered;
+  }
+
+  /** The same of what may drop temporary tables. */
+  get unansweredDrops(): Unanswered {
+    return this.#drops === 0 ? 'none' : this.#unansweredOf(mayDrop);
+  }
+
+  #unansweredOf(isMeant: (operation: Operation) => boolean): Unanswered {
+    let batch: Unanswered = 'now';
     for (let at = this.#queue.length - 1; at >= this.#head; at--) {
-      const kind = this.#queue[at]?.kind;
-      if (kind === 'sync') batch = 'earlier';
-      else if (kind === 'query') return 'earlier';
-      else if (kind === 'execute') return batch;
+      const operation = this.#queue[at];
+      if (operation?.kind === 'sync') batch = 'earlier';
+      if (operation?.kind !== 'query' && operation?.kind !== 'execute') continue;
+      if (isMeant(operation)) return operation.kind === 'query' ? 'earlier' : batch;
     }
     return 'none';
   }
@@ -244,14 +278,19 @@ export class Pipeline {
   }
 
   /**
-   * DEALLOCATE and DISCARD in SQL end prepared statements of the protocol, too. What is forgotten here and still there
-   * at the server is refused; the other way round would be a hole.
+   * PREPARE in SQL may give a name to another statement, from the moment it is sent. What is forgotten here and still
+   * there at the server is refused; the other way round would be a hole.
    */
-  forget(text: string): void {
-    const name = /^\s*deallocate\s+(?:prepare\s+)?(?!all\b)(?:"((?:[^"]|"")+)"|([\w$]+))\s*$/i.exec(text);
-    if (name !== null) this.prepared.delete(name[1]?.replaceAll('""', '"') ?? name[2]?.toLowerCase() ?? '');
-    else if (/^\s*(deallocate|discard)\b/i.test(text)) this.prepared.clear();
-    if (/^\s*discard\b/i.test(text)) this.cursors.clear();
+  sent({ prepared }: StatementFacts): void {
+    if (prepared?.action === 'prepare') this.prepared.delete(prepared.name);
+  }
+
+  /** DEALLOCATE and DISCARD in SQL end prepared statements of the protocol, too. */
+  completed({ command, prepared }: StatementFacts): void {
+    const discards = command.startsWith('DISCARD');
+    if (prepared?.action === 'deallocate') this.prepared.delete(prepared.name);
+    else if (prepared?.action === 'deallocate-all' || discards) this.prepared.clear();
+    if (discards) this.cursors.clear();
   }
 
   /** Nothing is under way and no transaction is open: an answer of our own cannot change what the server does. */

@@ -9,17 +9,22 @@ import { decodeQuery, encodeParse, encodeQuery } from '../wire/postgres/frontend
 import { encodeErrorResponse, encodeReadyForQuery } from '../wire/postgres/backend.ts';
 import { frontend } from '../wire/postgres/messages.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
+import type { StatementFacts } from '../sql/statement.ts';
+import { isTemporary } from '../sql/temporary.ts';
 import { beyondEqualities, denial, needsBudget, type AdmittedStatement, type Admission } from './admission.ts';
 import { copyProbeOf, encodeCopyProbe } from './copy-probe.ts';
 import { ExtendedRequests } from './extended-requests.ts';
 import { HoldDesk } from './hold-desk.ts';
 import { Inbox } from './inbox.ts';
-import type { CopyIn, CopyProbe, StatementGrant } from './pipeline.ts';
+import type { CopyIn, CopyProbe, StatementGrant, Unanswered } from './pipeline.ts';
 import { RunRequests } from './run-requests.ts';
 import type { GateSession } from './session.ts';
 
 /** Cannot parse in any version of PostgreSQL. Says in the target's own log what happened. */
 const refusedText = 'countersign refused this statement';
+
+/** A message, and by which protocol a refusal of it is answered. */
+type Message = readonly [protocol: 'query' | 'extended', buffer: Buffer, start: number, end: number];
 
 export class RequestSide {
   readonly desk: HoldDesk;
@@ -212,17 +217,75 @@ export class RequestSide {
     end: number,
   ): AdmittedStatement | undefined {
     if (statement.facts.cursor?.action !== 'fetch' || !statement.results.canMask) return statement;
-    const { pipeline, maskingDigest } = this.#session;
-    const { unanswered } = pipeline;
-    if (unanswered === 'earlier') {
-      this.#retryWhen(() => pipeline.unanswered === 'none', buffer, start, end);
-      return undefined;
-    }
-    const resolved = unanswered === 'now' ? fetchInOpenBatch() : pipeline.cursors.resolve(statement, maskingDigest);
+    if (!this.#knowsState(statement.facts, protocol, buffer, start, end)) return undefined;
+    const resolved = this.#session.pipeline.cursors.resolve(statement, this.#session.maskingDigest);
     if (!(resolved instanceof CountersignError)) return resolved;
-    this.#session.denied(statement.facts.text, undefined, resolved);
-    this.refuse(resolved, protocol);
+    this.#refuseStatement(statement.facts.text, resolved, protocol);
     return undefined;
+  }
+
+  /**
+   * Whether everything that may change what a FETCH or an EXECUTE means has been answered. If not, its message was dealt
+   * with: taken again when it is, or refused.
+   */
+  #knowsState(facts: StatementFacts, ...message: Message): boolean {
+    const { pipeline } = this.#session;
+    return this.#isAnswered(
+      facts.text,
+      facts.prepared === undefined ? 'FETCH' : 'EXECUTE',
+      () => pipeline.unanswered,
+      ...message,
+    );
+  }
+
+  /** The same for a statement that names a temporary table: for that, what may drop it. */
+  #knowsTables({ text, relations }: StatementFacts, ...message: Message): boolean {
+    if (!relations.some(isTemporary)) return true;
+    const { pipeline, options } = this.#session;
+    // An error would undo it, where no transaction is open that the error would end for what comes behind, too.
+    const isOpen = pipeline.transactionStatus === 'I' && options.admissions.temporary.isOpen(relations);
+    const unanswered = () => (isOpen ? pipeline.unansweredBatch : pipeline.unansweredDrops);
+    return this.#isAnswered(text, 'a temporary table', unanswered, ...message);
+  }
+
+  #isAnswered(
+    text: string,
+    what: string,
+    unanswered: () => Unanswered,
+    ...[protocol, buffer, start, end]: Message
+  ): boolean {
+    const now = unanswered();
+    if (now === 'none') return true;
+    if (now === 'earlier') this.#retryWhen(() => unanswered() === 'none', buffer, start, end);
+    else this.#refuseStatement(text, inOpenBatch(what), protocol);
+    return false;
+  }
+
+  /** A message about a statement that depends on the session's state: false when the message was dealt with. */
+  executable(admission: Admission, ...message: Message): boolean {
+    if (admission.sessionState === undefined || admission.asUnknown) return true;
+    for (const { facts, results } of admission.statements) {
+      if (facts.prepared?.action === 'execute' && !this.#knowsState(facts, ...message)) return false;
+      if (results.canMask && !this.#knowsTables(facts, ...message)) return false;
+    }
+    return true;
+  }
+
+  /**
+   * What an EXECUTE runs, or whether a temporary table is there, is known when everything before it is answered. Returns
+   * true when the message waits for that.
+   */
+  awaitsState(text: string, buffer: Buffer, start: number, end: number): boolean {
+    const { pipeline } = this.#session;
+    const unanswered = () => (/execute/i.test(text) ? pipeline.unanswered : pipeline.unansweredDrops);
+    if (unanswered() !== 'earlier') return false;
+    this.#retryWhen(() => unanswered() !== 'earlier', buffer, start, end);
+    return true;
+  }
+
+  #refuseStatement(text: string, error: CountersignError, protocol: 'query' | 'extended'): void {
+    this.#session.denied(text, undefined, error);
+    this.refuse(error, protocol);
   }
 
   // ---- the simple protocol ----
@@ -235,6 +298,7 @@ export class RequestSide {
       this.#startQuery(text, admission, undefined, buffer, start, end);
       return;
     }
+    if (this.awaitsState(text, buffer, start, end)) return;
     this.suspend(this.#decideQuery(text, Buffer.from(buffer.subarray(start, end))));
   }
 
@@ -257,6 +321,7 @@ export class RequestSide {
     end: number,
   ): void {
     const session = this.#session;
+    if (!this.executable(admission, 'query', buffer, start, end)) return;
     let { statements } = admission;
     const [only] = statements;
     if (only !== undefined && statements.length === 1) {
@@ -357,12 +422,7 @@ export class RequestSide {
   }
 }
 
-function fetchInOpenBatch(): CountersignError {
-  return new CountersignError(
-    'feature_refused',
-    'countersign: FETCH cannot be masked in the batch of another statement',
-    {
-      hint: 'send Sync, and FETCH when that was answered',
-    },
-  );
+function inOpenBatch(what: string): CountersignError {
+  const reason = `countersign: ${what} cannot be followed in the batch of another statement`;
+  return new CountersignError('feature_refused', reason, { hint: 'send Sync, and this when that was answered' });
 }

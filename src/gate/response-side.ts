@@ -24,6 +24,7 @@ import {
   encodeNoticeResponse,
   encodeNotificationResponse,
   encodeReadyForQuery,
+  isCommandTag,
 } from '../wire/postgres/backend.ts';
 import { FrameSplitter, scanDataRowRun } from '../wire/postgres/frames.ts';
 import { backend } from '../wire/postgres/messages.ts';
@@ -33,7 +34,8 @@ import { withinBudget, withinCaps } from './row-caps.ts';
 import type { RowMasker } from '../masking/rows.ts';
 import { executionOf, resultsOf, unexpected, type Execution, type Operation } from './pipeline.ts';
 import { withFormats } from './result-plan.ts';
-import { scrubDetected } from './scrub.ts';
+import { scrubDetected, scrubFields } from './scrub.ts';
+import type { AdmittedStatement } from './admission.ts';
 import { errorFields } from './error-fields.ts';
 import type { GateSession } from './session.ts';
 
@@ -49,9 +51,6 @@ const checks: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) =
   [backend.CopyInResponse, decodeCopyResponse],
   [backend.CopyDone, decodeCopyDone],
 ]);
-
-/** Upper-case words and counts. It is passed on as it came, and nothing else may be in it. */
-const commandTag = /^[A-Z_ ]*( \d+)*$/;
 
 export class ResponseSide {
   readonly #session: GateSession;
@@ -252,7 +251,10 @@ export class ResponseSide {
     if (head?.kind !== kind) throw unexpected(name, head);
     if (head.kind === 'parse') {
       if (head.substitute !== undefined) throw new Error('the target parsed the text that stands for a refusal');
-      if (head.prepared !== undefined) head.prepared.confirmed = true;
+      if (head.prepared !== undefined) {
+        head.prepared.confirmed = true;
+        this.#session.options.admissions.sqlStatements.forget(head.prepared.name);
+      }
     } else if (head.kind === 'bind') {
       head.portal.confirmed = true;
     }
@@ -309,7 +311,7 @@ export class ResponseSide {
   #complete(head: Operation | undefined, tag: string, buffer: Buffer, start: number, end: number): void {
     const execution = head?.kind === 'query' || head?.kind === 'execute' ? head.execution : undefined;
     if (execution === undefined) throw unexpected('CommandComplete', head);
-    if (!commandTag.test(tag)) throw unexpected('a CommandComplete that is no command tag', head);
+    if (!isCommandTag(tag)) throw unexpected('a CommandComplete that is no command tag', head);
     const { pipeline } = this.#session;
     // Nothing is sent behind a COPY: it is the last that is under way, and this is the end of another if it is not.
     if (pipeline.copyIn?.of === 'execute' && pipeline.length === 1) pipeline.copyIn = undefined;
@@ -317,8 +319,7 @@ export class ResponseSide {
     const finish = (from: Buffer, first: number, last: number) => {
       const statement = execution.statements[execution.index];
       if (statement?.facts.class === 'ddl') this.#session.options.admissions.connection.changed();
-      if (statement?.facts.class === 'session') this.#session.pipeline.forget(statement.facts.text);
-      if (statement !== undefined) pipeline.cursors.completed(statement, tag, this.#session.maskingDigest);
+      if (statement !== undefined) this.#completedInSession(statement, tag);
       execution.index++;
       execution.masker = head?.kind === 'execute' ? execution.masker : undefined;
       if (head?.kind === 'execute') {
@@ -337,6 +338,15 @@ export class ResponseSide {
     );
   }
 
+  /** What a session has at the target, besides the objects of the protocol. */
+  #completedInSession(statement: AdmittedStatement, tag: string): void {
+    const { pipeline, options, maskingDigest } = this.#session;
+    pipeline.completed(statement.facts);
+    pipeline.cursors.completed(statement, tag, maskingDigest);
+    options.admissions.sqlStatements.completed(statement.facts, tag);
+    options.admissions.temporary.completed(statement.facts, tag, maskingDigest);
+  }
+
   #ready(head: Operation | undefined, status: 'I' | 'T' | 'E'): void {
     const { pipeline, options, sink } = this.#session;
     if (head?.kind !== 'query' && head?.kind !== 'sync') throw unexpected('ReadyForQuery', head);
@@ -348,6 +358,7 @@ export class ResponseSide {
     if (status === 'I') {
       pipeline.endTransaction(head.kind === 'sync' ? head.batch : pipeline.batch - 1);
       pipeline.cursors.endTransaction();
+      options.admissions.temporary.transactionEnded();
       // What was sent behind it has set this already, and its errors are still to come.
       if (pipeline.length === 0) pipeline.touchedMasked = false;
     }
@@ -357,7 +368,8 @@ export class ResponseSide {
   }
 
   #error(head: Operation | undefined, fields: Record<string, string>): void {
-    const { pipeline, sink } = this.#session;
+    const { pipeline, sink, options } = this.#session;
+    options.admissions.temporary.failed();
     const substitute = head?.kind === 'query' || head?.kind === 'parse' ? head.substitute : undefined;
     const execution = executionOf(head);
     const status = fields['C'] === '57014' ? 'cancelled' : 'error';
@@ -378,23 +390,13 @@ export class ResponseSide {
     if (execution.chunk !== undefined) this.#session.chunkFailed(execution.chunk, `SQLSTATE ${sqlstate}`);
   }
 
-  /** Error and notice texts quote data. Where masked data was in reach, only what cannot hold any is kept. */
   #scrubFields(fields: Record<string, string>, execution: Execution | undefined): Record<string, string> {
     const { masking } = this.#session.options.admissions.connection;
     // Also later in its transaction: constraints that are checked at its end quote rows that were written before.
     const touchesMasked =
       this.#session.pipeline.touchedMasked ||
       (execution?.statements.some((statement) => statement.touchesMasked) ?? false);
-    if (touchesMasked) {
-      const kept: Record<string, string> = {};
-      for (const name of ['S', 'V', 'C', 'P']) if (fields[name] !== undefined) kept[name] = fields[name];
-      kept['M'] =
-        `countersign: the target reported SQLSTATE ${fields['C'] ?? '?'}; its text is withheld, as it may quote masked data`;
-      return kept;
-    }
-    const scrubbed: Record<string, string> = {};
-    for (const [name, value] of Object.entries(fields)) scrubbed[name] = scrubDetected(value, masking);
-    return scrubbed;
+    return scrubFields(fields, touchesMasked, masking);
   }
 
   #notification(buffer: Buffer, start: number, end: number): void {

@@ -8,6 +8,7 @@ import { compileRowMasker, type RowMasker } from '../masking/rows.ts';
 import type { MaskIndex } from '../masking/mask-index.ts';
 import type { ConnectionMasking } from '../masking/policy.ts';
 import type { StatementFacts } from '../sql/statement.ts';
+import type { TemporaryTables } from './temporary-tables.ts';
 import { decodeRowDescription, type ResultColumn } from '../wire/postgres/backend.ts';
 
 export interface ResultPlanOptions {
@@ -15,6 +16,8 @@ export interface ResultPlanOptions {
   readonly touchesMasked: boolean;
   readonly maskIndex: MaskIndex;
   readonly masking: ConnectionMasking;
+  /** Of the session, where it can have any. */
+  readonly temporary?: TemporaryTables | undefined;
 }
 
 const maxKeptMaskers = 8;
@@ -48,9 +51,9 @@ export class ResultPlan {
 
   /** @throws CountersignError `lineage_unresolved` when it cannot be told what to mask. */
   compile(columns: readonly ResultColumn[]): RowMasker {
-    const { facts, touchesMasked, maskIndex, masking } = this.#options;
+    const { facts, touchesMasked, maskIndex, masking, temporary } = this.#options;
     const actions = planColumns({
-      columns,
+      columns: temporary?.withoutOrigin(columns, facts, maskIndex) ?? columns,
       lineage: facts.lineage,
       relationsTouchMasked: touchesMasked,
       index: maskIndex,

@@ -89,6 +89,7 @@ export class RunRequests {
       recordable: ticket?.sql ?? '',
       admission: undefined,
       statement: undefined,
+      relations: [],
       described: false,
       columns: undefined,
       maskers: new Map(),

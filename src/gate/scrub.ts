@@ -41,3 +41,21 @@ export function withoutLiterals(text: string): string {
     return `(text of ${text.length} characters withheld: its literals may be masked values)`;
   return text.replace(/'[^']*(?:'|$)/g, "'…'").replace(/(?<![\w".$])\d[\w.]*/g, '…');
 }
+
+/** Error and notice texts quote data. Where masked data was in reach, only what cannot hold any is kept. */
+export function scrubFields(
+  fields: Record<string, string>,
+  touchesMasked: boolean,
+  masking: ConnectionMasking,
+): Record<string, string> {
+  if (touchesMasked) {
+    const kept: Record<string, string> = {};
+    for (const name of ['S', 'V', 'C', 'P']) if (fields[name] !== undefined) kept[name] = fields[name];
+    kept['M'] =
+      `countersign: the target reported SQLSTATE ${fields['C'] ?? '?'}; its text is withheld, as it may quote masked data`;
+    return kept;
+  }
+  const scrubbed: Record<string, string> = {};
+  for (const [name, value] of Object.entries(fields)) scrubbed[name] = scrubDetected(value, masking);
+  return scrubbed;
+}

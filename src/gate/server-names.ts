@@ -24,7 +24,8 @@ export class ByServerName<T> extends Map<string, T> {
 
 function serverName(name: string): string {
   // At most three bytes for each unit of a string.
-  if (name.length * 3 <= maxNameBytes) return name;
+  if (name.length * 3 < maxNameBytes) return name;
   const bytes = Buffer.from(name, 'utf8');
-  return bytes.length <= maxNameBytes ? name : bytes.toString('latin1', 0, maxNameBytes);
+  // One that fills the space to the last byte may be what is left of a longer one.
+  return bytes.length < maxNameBytes ? name : bytes.toString('latin1', 0, maxNameBytes);
 }

@@ -219,6 +219,7 @@ export class GateSession {
   /** @param budgeted its rows were taken from the sampling budget */
   newExecution(statements: Execution['statements'], chunk: RunChunk | undefined, budgeted: boolean): Execution {
     this.#statements++;
+    for (const { facts } of statements) this.pipeline.sent(facts);
     const bounds = statements.map(({ facts }) => facts.rowsAtMost ?? Number.POSITIVE_INFINITY);
     return {
       number: this.#statements,

@@ -32,7 +32,7 @@ forbid (principal, action == Action::"unknown", resource) unless { context.nothi
 // Filtering, joining, sorting or grouping by a masked column answers questions about its raw values.
 @id("masked-predicate")
 @code("masked_predicate")
-@reason("a masked column is used to filter, join, sort, group or limit")
+@reason("a masked column is used to filter, join, sort, group or limit, or what is made of it is stored in another place")
 @hint("leave masked columns out of everything but the select list, unless their rules allow 'is null' or an equality")
 forbid (principal, action in Action::"statement", resource) when { !context.maskedPredicates.isEmpty() };
 

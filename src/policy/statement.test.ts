@@ -35,6 +35,8 @@ function facts(more: Partial<StatementFacts> = {}): StatementFacts {
     transaction: undefined,
     copyOut: undefined,
     cursor: undefined,
+    prepared: undefined,
+    temporary: undefined,
     constantFree: false,
     ...more,
   };

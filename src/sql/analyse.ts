@@ -5,6 +5,7 @@
  */
 import { rowsAtMost } from './bounds.ts';
 import { copyOutOf } from './copy-out.ts';
+import type { Effects } from './effect.ts';
 import { effectsOf } from './effects.ts';
 import { lineageOf } from './lineage.ts';
 import { parseStatements, type ParsedStatement } from './parse.ts';
@@ -23,6 +24,8 @@ const nothing = {
   setting: undefined,
   transaction: undefined,
   cursor: undefined,
+  prepared: undefined,
+  temporary: undefined,
   copyOut: undefined,
   constantFree: false,
 } as const;
@@ -85,11 +88,7 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
   const [firstUnknown] = unknowns;
   const lineage: Lineage =
     firstUnknown === undefined ? lineageOf(effects.shape, catalogue) : { resolved: false, reason: firstUnknown };
-  const [missing] = unknowns;
-  const fault: StatementFault | undefined =
-    missing !== undefined && unknowns.every((reason) => missingRelation.test(reason))
-      ? { kind: 'relation', message: missing, position: undefined }
-      : undefined;
+  const fault = faultOf(unknowns, effects);
   if (lineage.resolved ? lineage.predicates.some(isStoredDefault) : uses.relations.some(readsStoredDefaults)) {
     unknowns.push('pg_attribute.attmissingval may hold data');
   }
@@ -110,10 +109,13 @@ function understand({ tree, text }: ParsedStatement, catalogue: Catalogue): Stat
     setting: effects.setting,
     transaction: effects.transaction,
     cursor: effects.cursor,
+    prepared: effects.prepared,
+    temporary: named(effects, lineage, catalogue),
     copyOut,
     constantFree:
       (effects.class === 'read' || effects.class === 'write') &&
       effects.shape.kind === 'query' &&
+      effects.prepared === undefined &&
       unknowns.length === 0 &&
       lineage.resolved,
   };
@@ -127,7 +129,28 @@ function callLike(uses: Uses, catalogue: Catalogue): readonly string[] {
   return [...uses.callLike, ...uses.dotted.filter((name) => !columns.has(name))];
 }
 
-function rowsOf(statementClass: StatementFacts['class'], tree: ParsedStatement['tree']): number | undefined {
+function faultOf(unknowns: readonly string[], { prepared }: Effects): StatementFault | undefined {
+  const [missing] = unknowns;
+  if (missing === undefined) return undefined;
+  if (prepared?.action === 'execute' && unknowns.length === 1) {
+    const message = `prepared statement "${prepared.name}" does not exist`;
+    return { kind: 'prepared-statement', message, position: undefined };
+  }
+  if (!unknowns.every((reason) => missingRelation.test(reason))) return undefined;
+  return { kind: 'relation', message: missing, position: undefined };
+}
+
+/** A table that is filled by a query, and was not told how to name its columns, takes the names of the query's. */
+function named({ temporary, shape }: Effects, lineage: Lineage, catalogue: Catalogue): StatementFacts['temporary'] {
+  if (temporary?.action !== 'create' || shape.kind !== 'stored') return temporary;
+  const query = lineage.resolved ? lineageOf({ kind: 'query', query: shape.query }, catalogue) : lineage;
+  if (!query.resolved) return { ...temporary, columns: undefined };
+  const columns = query.outputs.map((output, index) => temporary.columns?.[index] ?? output.name);
+  return { ...temporary, columns };
+}
+
+function rowsOf(statementClass: StatementFacts['class'], whole: ParsedStatement['tree']): number | undefined {
+  const tree = bodyIf(whole, 'PrepareStmt')?.query ?? whole;
   switch (statementClass) {
     case 'read':
     case 'write':

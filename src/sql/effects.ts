@@ -2,44 +2,15 @@
  * What a statement does, by its kind: class, command tag, setting, transaction step. Every kind that is not named here is
  * `unknown`; so is a known kind in a form whose effect its text does not show.
  */
-import type { DeclareCursorStmt, Node, RangeVar, SelectStmt, TransactionStmt, VariableSetStmt } from 'libpg-query';
-import { isBuiltInType } from './functions.ts';
-import { settingCallOf } from './set-config.ts';
-import type { Catalogue, CatalogueRelation, StatementClass, StatementFacts } from './statement.ts';
-import { type Tree, bodyIf, constantText, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
-import { collectUses, notInCatalogue, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
-
-export interface Effects {
-  readonly class: StatementClass;
-  readonly command: string;
-  readonly setting: StatementFacts['setting'];
-  readonly transaction: StatementFacts['transaction'];
-  readonly cursor: StatementFacts['cursor'];
-  readonly uses: Uses;
-  /** What lineage has to follow. */
-  readonly shape: Shape;
-}
-
-export type Shape =
-  | { readonly kind: 'query'; readonly query: Node }
-  /** EXPLAIN: one column that tells about everything inside. */
-  | { readonly kind: 'explain'; readonly inner: Shape }
-  /** The rows go into another relation or a file of the client; nothing comes back as rows. */
-  | { readonly kind: 'stored'; readonly query: Node }
-  | { readonly kind: 'copy-table'; readonly relation: CatalogueRelation; readonly columns: readonly string[] }
-  | { readonly kind: 'columns'; readonly names: readonly string[] }
-  | { readonly kind: 'unresolved'; readonly reason: string };
-
-const noRows: Shape = { kind: 'columns', names: [] };
-
-const rest = { setting: undefined, transaction: undefined, cursor: undefined, uses: noUses, shape: noRows };
-
-function unknown(command: string, reason: string, uses: Uses = noUses): Effects {
-  const unknowns = [...uses.unknowns, reason];
-  return { ...rest, class: 'unknown', command, uses: { ...uses, unknowns }, shape: { kind: 'unresolved', reason } };
-}
-
-const session = { reading: 'session', checkNames: true } as const;
+import type { IntoClause, Node, RangeVar } from 'libpg-query';
+import { definition } from './definitions.ts';
+import { noRows, rest, session, unknown, type Effects, type Shape } from './effect.ts';
+import { deallocate, discard, execute, prepare } from './prepare.ts';
+import { closing, declareCursor, setting, settingBySelect, transaction } from './session-effects.ts';
+import type { Catalogue } from './statement.ts';
+import { fillTemporaryTable, makesTemporary } from './temporary.ts';
+import { type Tree, bodyIf, kindSet, stringOf, stringsOf, taggedAs } from './tree.ts';
+import { collectUses, noUses, relationOf, usesOfRelations, type Uses } from './uses.ts';
 
 const handledKinds = kindSet(
   'SelectStmt',
@@ -55,6 +26,8 @@ const handledKinds = kindSet(
   'VariableSetStmt',
   'VariableShowStmt',
   'ConstraintsSetStmt',
+  'PrepareStmt',
+  'ExecuteStmt',
   'DeallocateStmt',
   'DiscardStmt',
   'ListenStmt',
@@ -94,10 +67,18 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
     }
     case 'ConstraintsSetStmt':
       return { ...rest, class: 'transaction', command: 'SET CONSTRAINTS', transaction: 'other' };
+    case 'PrepareStmt': {
+      const { query: inner } = statement.body;
+      return inner === undefined
+        ? unknown('PREPARE', 'PREPARE of nothing')
+        : prepare(statement.body, effectsOf(inner, catalogue), catalogue);
+    }
+    case 'ExecuteStmt':
+      return execute(statement.body, catalogue);
     case 'DeallocateStmt':
-      return { ...rest, class: 'session', command: statement.body.isall === true ? 'DEALLOCATE ALL' : 'DEALLOCATE' };
+      return deallocate(statement.body);
     case 'DiscardStmt':
-      return { ...rest, class: 'session', command: (statement.body.target ?? 'DISCARD_ALL').replace('_', ' ') };
+      return discard(statement.body);
     case 'ListenStmt':
       return { ...rest, class: 'session', command: 'LISTEN' };
     case 'UnlistenStmt':
@@ -128,9 +109,14 @@ export function effectsOf(tree: Node, catalogue: Catalogue): Effects {
 function query(tree: Node, kind: string, catalogue: Catalogue): Effects {
   const uses = collectUses(tree, catalogue, session);
   if (uses.into !== undefined) {
-    const shadow = shadowReason(uses.into, catalogue);
-    const stored: Shape = { kind: 'stored', query: tree };
-    return { ...rest, class: 'ddl', command: 'SELECT INTO', uses: withUnknown(uses, shadow), shape: stored };
+    const command = 'SELECT INTO';
+    if (makesTemporary(uses.into)) {
+      const into = bodyIf(tree, 'SelectStmt')?.intoClause;
+      return into?.rel === uses.into
+        ? fillTemporaryTable(command, into, false, uses, tree, catalogue)
+        : unknown(command, 'SELECT INTO inside a query', uses);
+    }
+    return { ...rest, class: 'ddl', command, uses, shape: { kind: 'stored', query: tree } };
   }
   const command = kind.replace('Stmt', '').toUpperCase();
   const shape: Shape = { kind: 'query', query: tree };
@@ -154,6 +140,7 @@ function explain(inner: Node | undefined, options: readonly Node[] | undefined, 
   });
   if (inner === undefined) return unknown('EXPLAIN', 'EXPLAIN of nothing');
   const effects = effectsOf(inner, catalogue);
+  if (effects.temporary !== undefined) return unknown('EXPLAIN', 'EXPLAIN of a temporary table', effects.uses);
   if (effects.shape.kind === 'unresolved') return unknown('EXPLAIN', `EXPLAIN ${effects.command}`, effects.uses);
   return {
     ...effects,
@@ -202,178 +189,20 @@ function copy(body: Tree, catalogue: Catalogue): Effects {
   return { ...rest, class: 'copy-out', command, uses, shape: { kind: 'query', query: inner } };
 }
 
-const closing = (name: string | undefined): Effects['cursor'] =>
-  name === undefined ? { action: 'close-all' } : { action: 'close', name };
-
-/** CURSOR_OPT_HOLD in PostgreSQL's parsenodes.h. */
-const cursorOptionHold = 0x20;
-
-/** It returns no rows itself, but opens all rows of its query to FETCH: so it counts as the query. */
-function declareCursor(body: DeclareCursorStmt, catalogue: Catalogue): Effects {
-  const { portalname: name = '', options = 0, query: inner } = body;
-  const command = 'DECLARE CURSOR';
-  const uses = collectUses(inner, catalogue, session);
-  const reads = !uses.modifies && !uses.locks && uses.signals === undefined;
-  if (inner === undefined || bodyIf(inner, 'SelectStmt') === undefined || !reads || uses.into !== undefined) {
-    return unknown(command, 'a cursor of a statement that is no plain SELECT', uses);
-  }
-  const cursor = { action: 'declare', name, holds: (options & cursorOptionHold) !== 0 } as const;
-  return { ...rest, class: 'read', command, cursor, uses, shape: { kind: 'query', query: inner } };
-}
-
 function createTableAs(body: Tree, catalogue: Catalogue): Effects {
   const materialized = body['objtype'] === 'OBJECT_MATVIEW';
   const command = materialized ? 'CREATE MATERIALIZED VIEW' : 'CREATE TABLE AS';
   const inner = body['query'] as Node;
   if (bodyIf(inner, 'SelectStmt') === undefined) return unknown(command, `${command} EXECUTE`);
-  const into = (body['into'] as { rel?: RangeVar } | undefined)?.rel;
-  const uses = withUnknown(collectUses(inner, catalogue, session), shadowReason(into, catalogue));
+  const into = body['into'] as IntoClause | undefined;
+  const uses = collectUses(inner, catalogue, session);
+  if (into !== undefined && makesTemporary(into.rel)) {
+    return materialized
+      ? unknown(command, 'a temporary materialized view', uses)
+      : fillTemporaryTable(command, into, body['if_not_exists'] === true, uses, inner, catalogue);
+  }
   // A materialized view keeps its definition, so its columns stay traceable; the rows of a new table are not.
   return { ...rest, class: 'ddl', command, uses, shape: materialized ? noRows : { kind: 'stored', query: inner } };
-}
-
-function transaction(body: TransactionStmt): Effects {
-  const made = (step: StatementFacts['transaction'], command: string): Effects => {
-    return { ...rest, class: 'transaction', command, transaction: step };
-  };
-  switch (body.kind) {
-    case 'TRANS_STMT_BEGIN':
-      return made('begin', 'BEGIN');
-    case 'TRANS_STMT_START':
-      return made('begin', 'START TRANSACTION');
-    case 'TRANS_STMT_COMMIT':
-      return made('commit', 'COMMIT');
-    case 'TRANS_STMT_ROLLBACK':
-      return made('rollback', 'ROLLBACK');
-    case 'TRANS_STMT_SAVEPOINT':
-      return made('savepoint', 'SAVEPOINT');
-    case 'TRANS_STMT_RELEASE':
-      return made('savepoint', 'RELEASE');
-    case 'TRANS_STMT_ROLLBACK_TO':
-      return made('savepoint', 'ROLLBACK');
-    case 'TRANS_STMT_PREPARE':
-    case 'TRANS_STMT_COMMIT_PREPARED':
-    case 'TRANS_STMT_ROLLBACK_PREPARED':
-    case undefined:
-      return unknown('PREPARE TRANSACTION', 'a prepared transaction outlives its session');
-    default:
-      body.kind satisfies never;
-      return unknown('TRANSACTION', 'an unknown transaction command');
-  }
-}
-
-function setting(body: VariableSetStmt): Effects {
-  const name = (body.name ?? '').toLowerCase();
-  const command = body.kind === 'VAR_RESET' || body.kind === 'VAR_RESET_ALL' ? 'RESET' : 'SET';
-  const made = (named: string, value: string | undefined): Effects => {
-    return { ...rest, class: 'setting', command, setting: { name: named, value } };
-  };
-  switch (body.kind) {
-    case 'VAR_SET_VALUE':
-      return made(name, constantsOf(body.args));
-    case 'VAR_SET_DEFAULT':
-    case 'VAR_SET_CURRENT':
-    case 'VAR_RESET':
-      return made(name, undefined);
-    case 'VAR_RESET_ALL':
-      return made('all', undefined);
-    case 'VAR_SET_MULTI':
-      if (name !== 'transaction' && name !== 'session characteristics') return unknown('SET', `SET ${name}`);
-      return { ...rest, class: 'transaction', command: 'SET', transaction: 'other' };
-    case undefined:
-      return unknown('SET', 'an unknown form of SET');
-    default:
-      body.kind satisfies never;
-      return unknown('SET', 'an unknown form of SET');
-  }
-}
-
-function settingBySelect(select: SelectStmt, catalogue: Catalogue): Effects | undefined {
-  const call = settingCallOf(select, catalogue);
-  if (call === undefined) return undefined;
-  const { name, value, columns, parameters } = call;
-  const uses = { ...noUses, parameters };
-  const shape: Shape = { kind: 'columns', names: columns };
-  return { ...rest, class: 'setting', command: 'SET', setting: { name, value }, uses, shape };
-}
-
-/** Several values (`search_path`, `DateStyle`) come as one text with commas, as SHOW would print them. */
-function constantsOf(args: readonly Node[] | undefined): string | undefined {
-  const values: string[] = [];
-  for (const arg of args ?? []) {
-    const constant = bodyIf(arg, 'A_Const');
-    const value = constant === undefined ? undefined : constantText(constant);
-    if (value === undefined) return undefined;
-    values.push(value);
-  }
-  return values.length === 0 ? undefined : values.join(', ');
-}
-
-/** Kinds that define something. Value: the field with the relation that does not exist before, if there is one. */
-const definitions: ReadonlyMap<string, string> = new Map([
-  ['CreateStmt', 'relation'],
-  ['CreateSeqStmt', 'sequence'],
-  ['ViewStmt', 'view'],
-  ['CompositeTypeStmt', 'typevar'],
-  ...`AlterCollationStmt AlterDatabaseRefreshCollStmt AlterDatabaseSetStmt AlterDatabaseStmt AlterDefaultPrivilegesStmt
-  AlterDomainStmt AlterEnumStmt AlterEventTrigStmt AlterExtensionContentsStmt AlterExtensionStmt AlterFdwStmt
-  AlterForeignServerStmt AlterFunctionStmt AlterObjectDependsStmt AlterObjectSchemaStmt AlterOpFamilyStmt
-  AlterOperatorStmt AlterOwnerStmt AlterPolicyStmt AlterPublicationStmt AlterRoleSetStmt AlterRoleStmt AlterSeqStmt
-  AlterStatsStmt AlterTSConfigurationStmt AlterTSDictionaryStmt AlterTableMoveAllStmt AlterTableSpaceOptionsStmt
-  AlterTableStmt AlterTypeStmt AlterUserMappingStmt CommentStmt CreateAmStmt CreateCastStmt CreateConversionStmt
-  CreateDomainStmt CreateEnumStmt CreateEventTrigStmt CreateExtensionStmt CreateFdwStmt CreateForeignServerStmt
-  CreateForeignTableStmt CreateFunctionStmt CreateOpClassStmt CreateOpFamilyStmt CreatePLangStmt CreatePolicyStmt
-  CreatePublicationStmt CreateRangeStmt CreateRoleStmt CreateSchemaStmt CreateStatsStmt CreateTableSpaceStmt
-  CreateTransformStmt CreateTrigStmt CreateUserMappingStmt CreatedbStmt DefineStmt DropOwnedStmt DropRoleStmt DropStmt
-  DropTableSpaceStmt DropUserMappingStmt DropdbStmt GrantRoleStmt GrantStmt IndexStmt ReassignOwnedStmt RefreshMatViewStmt
-  RenameStmt RuleStmt SecLabelStmt`
-    .split(/\s+/)
-    .map((kind) => [kind, ''] as const),
-]);
-
-function definition(kind: string, body: Tree, tree: Node, catalogue: Catalogue): Effects {
-  const command = commandOf(kind, body);
-  const created = definitions.get(kind);
-  if (created === undefined) return unknown(command, `the command ${command} is not understood`);
-  const made = body[created] as RangeVar | undefined;
-  const inside =
-    created === '' ? (kind === 'CreateForeignTableStmt' ? withoutBase(body) : tree) : { ...body, [created]: undefined };
-  // A schema's elements and a function's body name what does not exist yet, or is looked at when it is called.
-  const opaque = kind === 'CreateSchemaStmt' || kind === 'CreateFunctionStmt' || kind === 'RuleStmt';
-  const found = collectUses(inside, catalogue, { reading: 'session', checkNames: false });
-  const missingIsFine = opaque || body['missing_ok'] === true || body['if_not_exists'] === true;
-  const own = ownName(kind, body, made, catalogue);
-  const missing = own === undefined ? undefined : notInCatalogue(own);
-  let uses: Uses = { ...found, unknowns: missingIsFine ? [] : found.unknowns.filter((reason) => reason !== missing) };
-  if (kind !== 'ViewStmt') uses = { ...uses, relations: uses.relations.map((use) => ({ ...use, access: 'write' })) };
-  uses = withDropped(kind, body, uses, catalogue);
-  return { ...rest, class: 'ddl', command, uses: withUnknown(uses, shadowReason(made, catalogue)) };
-}
-
-/**
- * The one relation that need not be in the catalogue: the table itself, where a foreign key of it points back, and an index
- * that gets another name. ALTER INDEX takes a table too, so that name must be free: a temporary one would hide what bears it.
- */
-function ownName(kind: string, body: Tree, made: RangeVar | undefined, catalogue: Catalogue): RangeVar | undefined {
-  if (kind === 'CreateStmt') return made;
-  if (kind !== 'RenameStmt' || body['renameType'] !== 'OBJECT_INDEX') return undefined;
-  const isFree = catalogue.relationByName(undefined, String(body['newname'])) === undefined;
-  return isFree ? (body['relation'] as RangeVar | undefined) : undefined;
-}
-
-function withoutBase(body: Tree): Tree {
-  return { ...body, base: { ...(body['base'] as Tree), relation: undefined } };
-}
-
-/** DROP names its relations as lists of strings. */
-function withDropped(kind: string, body: Tree, uses: Uses, catalogue: Catalogue): Uses {
-  if (kind !== 'DropStmt' || !/TABLE|VIEW|SEQUENCE/.test(String(body['removeType']))) return uses;
-  const named = ((body['objects'] as Node[] | undefined) ?? []).flatMap((object) => {
-    const path = stringsOf(bodyIf(object, 'List')?.items);
-    const relation = catalogue.relationByName(path.at(-2), path.at(-1) ?? '');
-    return relation === undefined ? [] : [{ relation, access: 'write' as const }];
-  });
-  return { ...uses, relations: [...uses.relations, ...usesOfRelations(named, catalogue).relations] };
 }
 
 function written(ranges: readonly Node[] | undefined, catalogue: Catalogue): Uses {
@@ -386,70 +215,4 @@ function written(ranges: readonly Node[] | undefined, catalogue: Catalogue): Use
   });
   const uses = usesOfRelations(named, catalogue);
   return { ...uses, unknowns: [...uses.unknowns, ...missing] };
-}
-
-/** A temporary relation is found before any other of its name, and only by its own session: we would not see it. */
-function shadowReason(created: RangeVar | undefined, catalogue: Catalogue): string | undefined {
-  const { relname: name, schemaname: schema, relpersistence: persistence } = created ?? {};
-  if (name === undefined || (persistence !== 't' && schema?.startsWith('pg_temp') !== true)) return undefined;
-  if (isBuiltInType(name)) return `a temporary relation ${name} would hide the type of that name`;
-  if (catalogue.relationByName(undefined, name) === undefined) return undefined;
-  return `a temporary relation ${name} would hide the relation of that name`;
-}
-
-function withUnknown(uses: Uses, reason: string | undefined): Uses {
-  return reason === undefined ? uses : { ...uses, unknowns: [...uses.unknowns, reason] };
-}
-
-const specialCommands: ReadonlyMap<string, string> = new Map([
-  ['CreateStmt', 'CREATE TABLE'],
-  ['CreateForeignTableStmt', 'CREATE FOREIGN TABLE'],
-  ['CreateSeqStmt', 'CREATE SEQUENCE'],
-  ['AlterSeqStmt', 'ALTER SEQUENCE'],
-  ['CreateTrigStmt', 'CREATE TRIGGER'],
-  ['CreateEventTrigStmt', 'CREATE EVENT TRIGGER'],
-  ['CreatedbStmt', 'CREATE DATABASE'],
-  ['DropdbStmt', 'DROP DATABASE'],
-  ['ViewStmt', 'CREATE VIEW'],
-  ['IndexStmt', 'CREATE INDEX'],
-  ['RuleStmt', 'CREATE RULE'],
-  ['CompositeTypeStmt', 'CREATE TYPE'],
-  ['CreateEnumStmt', 'CREATE TYPE'],
-  ['CreateRangeStmt', 'CREATE TYPE'],
-  ['AlterEnumStmt', 'ALTER TYPE'],
-  ['AlterTSDictionaryStmt', 'ALTER TEXT SEARCH DICTIONARY'],
-  ['AlterTSConfigurationStmt', 'ALTER TEXT SEARCH CONFIGURATION'],
-  ['RefreshMatViewStmt', 'REFRESH MATERIALIZED VIEW'],
-  ['GrantRoleStmt', 'GRANT ROLE'],
-  ['SecLabelStmt', 'SECURITY LABEL'],
-  ['DeclareCursorStmt', 'DECLARE CURSOR'],
-  ['CallStmt', 'CALL'],
-]);
-
-/** The tag as PostgreSQL would print it, near enough for people and policies. */
-function commandOf(kind: string, body: Tree): string {
-  const special = specialCommands.get(kind);
-  if (special !== undefined) return special;
-  if (kind === 'GrantStmt') return body['is_grant'] === true ? 'GRANT' : 'REVOKE';
-  if (kind === 'FetchStmt') return body['ismove'] === true ? 'MOVE' : 'FETCH';
-  if (kind === 'VacuumStmt') return body['is_vacuumcmd'] === true ? 'VACUUM' : 'ANALYZE';
-  if (kind === 'CreateFunctionStmt') return body['is_procedure'] === true ? 'CREATE PROCEDURE' : 'CREATE FUNCTION';
-  const object = objectWords(
-    body['removeType'] ?? body['renameType'] ?? body['objectType'] ?? body['objtype'] ?? body['kind'],
-  );
-  if (kind === 'DropStmt') return `DROP ${object}`;
-  if (kind === 'DefineStmt') return `CREATE ${object}`;
-  if (kind === 'AlterTableStmt' || kind === 'RenameStmt' || /^AlterO(bject|wner)/.test(kind)) return `ALTER ${object}`;
-  return kind
-    .replace(/Stmt$/, '')
-    .replaceAll(/([a-z])([A-Z])/g, '$1 $2')
-    .toUpperCase();
-}
-
-function objectWords(type: unknown): string {
-  if (typeof type !== 'string') return '';
-  return type
-    .replace(/^OBJECT_/, '')
-    .replace('MATVIEW', 'MATERIALIZED VIEW')
-    .replaceAll('_', ' ');
 }

@@ -249,6 +249,11 @@ const builtInTypes = words(`
   regconfig regdictionary regnamespace regoper regoperator regproc regprocedure regrole regtype smallint text tid time
   timestamp timestamptz timetz tsmultirange tsquery tsrange tstzmultirange tstzrange tsvector txid_snapshot unknown uuid varbit
   varchar xid xid8 xml bigint integer`);
+
+export function isBuiltInType(name: string): boolean {
+  return builtInTypes.has(name);
+}
+
 const informationSchemaTypes = words('cardinal_number character_data sql_identifier time_stamp yes_or_no');
 
 /** How names without a schema are read: as the session would, or as pg_get_viewdef prints them (pg_catalog only). */
@@ -295,11 +300,6 @@ export function operatorReason(
     return `operator ${name} is not the built-in one for certain: the database defines one of that name`;
   }
   return undefined;
-}
-
-/** Whether a relation of that name, whose rows have a type of that name, can hide a type of the server. */
-export function isBuiltInType(name: string): boolean {
-  return builtInTypes.has(name);
 }
 
 export function typeReason(type: TypeName, catalogue: Catalogue, reading: NameReading): string | undefined {

@@ -25,7 +25,7 @@ import { selectFields } from './select.ts';
 import type { Catalogue, CatalogueRelation, ColumnRef, Equality, Lineage, OutputColumn } from './statement.ts';
 import { isSystemSchema } from './system-relations.ts';
 import { bodyIf, kindSet, taggedAs } from './tree.ts';
-import type { Shape } from './effects.ts';
+import type { Shape } from './effect.ts';
 import { viewTree } from './uses.ts';
 import { lengthOfStored, noteRow } from './value-length.ts';
 

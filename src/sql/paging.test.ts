@@ -398,6 +398,15 @@ describe('one session', () => {
     }
   });
 
+  test('an EXECUTE is a step of what was prepared, PREPARE is none', () => {
+    const watch = new PagingWatch();
+    const text = 'prepare p(int) as select id from a where id > $1 order by id limit 5';
+    assert.equal(watch.see(text), undefined);
+    assert.equal(watch.executes(text), undefined);
+    assert.deepEqual([watch.executes(text)?.kind, watch.executes(text)?.repeated], ['keyset', true]);
+    assert.equal(watch.executes('prepare p as delete from a'), undefined);
+  });
+
   test('what cannot be read is no step, and much of it is forgotten', () => {
     const watch = new PagingWatch();
     assert.equal(watch.see('selec 1'), undefined);

@@ -15,6 +15,7 @@ import {
 } from './paging-step.ts';
 import { withoutPaging } from './paging-source.ts';
 import { parseStatements, type ParsedStatement } from './parse.ts';
+import { bodyIf } from './tree.ts';
 
 export type PagingKind = 'offset' | 'keyset' | 'ctid' | 'modulo' | 'cursor';
 
@@ -231,6 +232,15 @@ export class PagingWatch {
       if (step !== undefined) found = this.#see(step) ?? found;
     }
     return found;
+  }
+
+  /** The same for an EXECUTE of what this text prepared. */
+  executes(text: string): PagingLoop | undefined {
+    const parsed = parseStatements(text, { maxBytes: maxWatchedBytes });
+    const [only] = parsed.ok ? parsed.statements : [];
+    const query = bodyIf(only?.tree, 'PrepareStmt')?.query;
+    const step = query === undefined ? undefined : readStep({ tree: query, text });
+    return step === undefined ? undefined : this.#see(step);
   }
 
   /** The cursor that was declared last, fetched from or not: a gateway that refuses cursors sees no FETCH. */

@@ -98,6 +98,10 @@ export interface StatementFacts {
   readonly transaction: 'begin' | 'commit' | 'rollback' | 'savepoint' | 'other' | undefined;
   /** For DECLARE, FETCH and MOVE, CLOSE. */
   readonly cursor: CursorUse | undefined;
+  /** For PREPARE, EXECUTE and DEALLOCATE, and DISCARD ALL. Everything else in the facts of PREPARE is its statement's. */
+  readonly prepared: PreparedUse | undefined;
+  /** What becomes of temporary tables. */
+  readonly temporary: TemporaryUse | undefined;
   /** For class `copy-out`, where nothing is unknown. */
   readonly copyOut: CopyOut | undefined;
   /** True when another execution with other integer constants after comparison operators has the same facts. */
@@ -105,7 +109,7 @@ export interface StatementFacts {
 }
 
 export interface StatementFault {
-  readonly kind: 'syntax' | 'relation';
+  readonly kind: 'syntax' | 'relation' | 'prepared-statement';
   readonly message: string;
   /** Where in the text, in characters (code points) from 1, as an ErrorResponse counts them. */
   readonly position: number | undefined;
@@ -116,6 +120,23 @@ export type CursorUse =
   | { readonly action: 'declare'; readonly name: string; readonly holds: boolean }
   | { readonly action: 'fetch' | 'close'; readonly name: string }
   | { readonly action: 'close-all' };
+
+export type PreparedUse =
+  | { readonly action: 'prepare' | 'execute' | 'deallocate'; readonly name: string }
+  | { readonly action: 'deallocate-all' };
+
+export type TemporaryUse =
+  | {
+      readonly action: 'create';
+      readonly name: string;
+      /** Their names; undefined = not known. */
+      readonly columns: readonly string[] | undefined;
+      readonly dropsAtCommit: boolean;
+      readonly ifNotExists: boolean;
+    }
+  | { readonly action: 'drop'; readonly names: readonly string[] }
+  /** `doubt-all`: whether they are still there is not certain. */
+  | { readonly action: 'drop-all' | 'doubt-all' };
 
 /** COPY … TO STDOUT. */
 export interface CopyOut {

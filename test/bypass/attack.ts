@@ -143,6 +143,7 @@ export class World {
 
   #tap(client: pg.Client): void {
     this.#open.push(client);
+    client.on('error', () => undefined);
     streamOf(client).on('data', (chunk: Buffer) => {
       this.#received.push(chunk);
       this.#receivedBytes += chunk.length;

@@ -15,6 +15,7 @@ import { bypassColumns, bypassSchema, leaked } from './schema.ts';
 import { newProtocolScripts } from './new-protocol.ts';
 import { newAttacks } from './new-statements.ts';
 import { sizeScripts } from './sizes.ts';
+import { sessionStateAttacks, sessionStateScripts } from './session-state.ts';
 import { attacks, knownLeaks } from './statements.ts';
 import type { Attack } from './attack-lists.ts';
 
@@ -32,14 +33,13 @@ export interface RunnableAttack {
   readonly run: (world: World) => Promise<Observation>;
 }
 
-const ownCodes = /^(42501|0A000|ZC|25001|42(601|P01) countersign: )/;
+const ownCodes = /^(42501|0A000|ZC|25001|(42601|42P01|26000) countersign: )/;
 
 /** Every attack, in the order in which they run: what is left behind is looked at last. */
 export function allAttacks(): readonly RunnableAttack[] {
   const session: { tapped?: Promise<Tapped> } = {};
-  const statements = [...attacks, ...newAttacks, ...functionAttacks, ...predicateAttacks].map((attack, index) =>
-    fromStatement(attack, `attack-${index}-`, session),
-  );
+  const all = [...attacks, ...newAttacks, ...functionAttacks, ...predicateAttacks, ...sessionStateAttacks];
+  const statements = all.map((attack, index) => fromStatement(attack, `attack-${index}-`, session));
   const scripts = [
     protocolScripts,
     newProtocolScripts,
@@ -49,6 +49,7 @@ export function allAttacks(): readonly RunnableAttack[] {
     schemaCodeScripts,
     functionScripts,
     predicateScripts,
+    sessionStateScripts,
     approvalScripts,
     aftermathScripts,
   ].flat();

@@ -14,6 +14,7 @@ export const attacks: readonly Attack[] = [
     'create extension dblink',
     'grant all on vault to public',
     'alter role cs_executor set search_path to pg_temp',
+    'alter database crm set search_path to other',
   ),
   // What can fail or branch on a masked value is refused, in an output as in a filter: an error would answer a question.
   ...refused(
@@ -256,7 +257,7 @@ export const attacks: readonly Attack[] = [
     'reset session authorization',
     'select not_known(1)',
     "select * from query_to_xml('select token from vault', true, true, '') x",
-    'prepare q as select token as label from vault',
+    'prepare q as select token as label into stolen from vault',
     'create table stolen as execute q',
     'explain (analyze) execute q',
     'selec token from vault',
@@ -300,7 +301,7 @@ export const attacks: readonly Attack[] = [
     "copy vault to program 'cat'",
     "copy plain from program 'echo 1'",
     "copy plain from '/etc/passwd'",
-    'prepare p as select token from vault',
+    'prepare p as select token from vault order by token',
     'execute p',
     'explain select token from vault',
     'explain (verbose) select * from vault where id = 1',

@@ -250,6 +250,11 @@ export function decodeCommandComplete(buffer: Buffer, start: number, end: number
   return { tag };
 }
 
+/** Upper-case words and counts: it is passed on as it came, and nothing else may be in it. */
+export function isCommandTag(tag: string): boolean {
+  return /^[A-Z_ ]*( \d+)*$/.test(tag);
+}
+
 export function encodeCommandComplete(sink: ByteSink, tag: string): void {
   frame(sink, backend.CommandComplete, () => cstring(sink, tag, 'CommandComplete: tag'));
 }
