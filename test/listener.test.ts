@@ -3,7 +3,7 @@
  * target with TLS from the first byte on and a certificate of its own; with node-postgres and the real libpq.
  */
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -51,11 +51,6 @@ before(async () => {
       const tls = { ...postgres.tls, clientCaFile: file('client-ca.crt') };
       const host = ['127.0.0.1', ...(hasIPv6 ? ['::1'] : [])];
       configuration['gateway'] = { limits, postgres: { ...postgres, tls, host, socket: socketDirectory } };
-      // The rule that the documentation gives to those who want the limit to hold inside a session.
-      const documentation = readFileSync(new URL('../docs/configuration.md', import.meta.url), 'utf8');
-      writeFileSync(file('timeout.cedar'), /```cedar\n([\s\S]*?)```/.exec(documentation)?.[1] ?? '');
-      const policies = configuration['policies'] as { files: string[] };
-      configuration['policies'] = { files: [...policies.files, file('timeout.cedar')] };
       const connections = configuration['connections'] as Record<string, unknown>[];
       const login = { user: target.user, password: target.password };
       connections.push({
@@ -226,16 +221,6 @@ describe('the Unix socket', () => {
     client.destroy();
     const direct = await RawClient.connect({ path: socketFile() });
     await assert.rejects(direct.startTls());
-  });
-});
-
-describe('the documented rule on statement_timeout', () => {
-  it('keeps a session from changing it, and nothing else', async () => {
-    const client = await harness.connect('reader', { ssl: ssl() });
-    await refused(client.query('set statement_timeout = 0'), '42501', /statement_timeout|set by the gateway/);
-    await refused(client.query("select set_config('statement_timeout', '0', false)"), '42501', /./);
-    await client.query('set lock_timeout = 1000');
-    await oneRow(client);
   });
 });
 

@@ -17,8 +17,13 @@ const ownedByComputingExtension = (catalogue: string, oid: string) => `exists (
   where d.classid = 'pg_catalog.${catalogue}'::pg_catalog.regclass and d.objid = ${oid} and d.deptype = 'e'
     and e.extname in (${computingExtensions}))`;
 
-/** Casts with a function, of users: PostgreSQL calls it wherever the types meet, and no text has to name it. */
+/**
+ * Casts with a function, of users: PostgreSQL calls it wherever the types meet, and no text has to name it. The cast to
+ * its multirange, which CREATE TYPE … AS RANGE makes, calls the server's own code.
+ */
 const userCasts = `pg_catalog.pg_cast k where k.oid >= 16384 and k.castfunc <> 0
+    and not exists (select from pg_catalog.pg_proc f join pg_catalog.pg_language l on l.oid = f.prolang
+      where f.oid = k.castfunc and l.lanname = 'internal' and f.prosrc = 'multirange_constructor1')
     and not ${ownedByComputingExtension('pg_cast', 'k.oid')}`;
 
 /** Types of users whose values a function of users converts or compares unnamed, and all that is made of such types. */
