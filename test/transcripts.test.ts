@@ -133,7 +133,7 @@ const transcripts: Readonly<Record<string, readonly Step[]>> = {
   ],
   'extended: an error before the rest of its batch comes': [
     { send: [...run(fails), frame.flush()], until: ['E', 1] },
-    step(...run(five), frame.query('select 1'), frame.sync()),
+    { send: [...run(five), frame.query('select 1'), frame.sync()], until: ['Z', 1] },
     { send: [parse('', 'select broken from plain'), frame.flush()], until: ['E', 1] },
     step(bind({}), frame.execute(''), parse('', 'select 4 as not_seen_yet'), frame.sync()),
     step(...run(five), frame.sync()),
@@ -308,30 +308,72 @@ async function play(client: pg.Client, steps: readonly Step[]): Promise<string[]
   return answers;
 }
 
+/** Code of users, which runs where nothing is masked. */
+const withoutMasks: Readonly<Record<string, readonly Step[]>> = {
+  'DO: notices, errors, a batch': [
+    query("do $$ begin raise notice 'said %', 1; raise warning 'and'; end $$"),
+    query("do $$ begin raise exception 'no' using errcode = 'P0099', detail = 'why', hint = 'what'; end $$"),
+    step(...run("do $$ begin perform 1; raise notice 'in a batch'; end $$"), ...run(five), frame.sync()),
+    query('begin', 'do $$ begin perform 1 / 0; end $$', 'select 1', 'rollback'),
+    query("do $$ begin raise notice 'first'; end $$; select 1 as one; do $$ begin raise notice 'last'; end $$"),
+  ],
+  'CALL: results, parameters, transactions of its own': [
+    query('call doubled(21, null)'),
+    step(...run('call doubled($1, null)', { parameters: ['4'] }), frame.sync()),
+    query('call stored(990)', 'select label from plain where id = 990'),
+    query('begin', 'call stored(991)', 'rollback'),
+    query('call nobody()'),
+    query('delete from plain where id >= 990'),
+  ],
+  'functions of users': [query('select twice(id) from plain where id <= 3 order by id', "select twice('x')")],
+};
+
+const code = `
+  create function twice(n integer) returns integer language sql immutable as 'select 2 * n';
+  create procedure doubled(n integer, inout twofold integer) language plpgsql as $$ begin twofold := twice(n); end $$;
+  create procedure stored(n integer) language plpgsql as $$
+    begin insert into plain values (n, 'stored'); commit; insert into plain values (n + 5, 'undone'); rollback; end $$;`;
+
 for (const version of ['embedded', ...(hasDebianPostgres() ? (['debian15'] as const) : [])] as const) {
   describe(`transcripts, ${version}`, () => {
     let harness: Harness;
     before(async () => {
-      harness = await startHarness({ schema: customersSchema, version });
+      harness = await startHarness({
+        schema: `${customersSchema}${code}`,
+        version,
+        configure: (configuration) => {
+          const connections = configuration['connections'] as object[];
+          connections.push({ ...connections[0], name: 'open', labels: {} });
+          const masking = configuration['masking'] as object[];
+          configuration['masking'] = masking.map((template) => ({ ...template, appliesTo: { data: 'personal' } }));
+        },
+      });
     });
     after(async () => {
       await harness?.close();
     });
 
+    async function compare(steps: readonly Step[], through: pg.Client): Promise<void> {
+      const direct = new pg.Client({ connectionString: harness.postgres.url('crm') });
+      for (const client of [direct, through]) client.on('error', () => undefined);
+      await direct.connect();
+      const expected = await play(direct, steps);
+      assert.deepEqual(await play(through, steps), expected);
+      assert.ok(
+        expected.every((answers) => answers.length > 0),
+        'the transcript itself waits in vain',
+      );
+    }
+
     for (const [name, steps] of Object.entries(transcripts)) {
-      it(name, async () => {
-        const direct = new pg.Client({ connectionString: harness.postgres.url('crm') });
-        direct.on('error', () => undefined);
-        await direct.connect();
-        const expected = await play(direct, steps);
-        const through = await harness.connect('reader');
-        through.on('error', () => undefined);
-        const found = await play(through, steps);
-        assert.deepEqual(found, expected);
-        assert.ok(
-          expected.every((answers) => answers.length > 0),
-          'the transcript itself waits in vain',
-        );
+      it(name, async () => compare(steps, await harness.connect('reader')));
+    }
+
+    for (const [name, steps] of Object.entries(withoutMasks)) {
+      it(`${name}, where nothing is masked`, async () => {
+        const { body } = await harness.api<{ user: string; password: string }>('reader', 'POST', '/credentials', {});
+        const { user, password } = body;
+        await compare(steps, await harness.connect('reader', { user, password, database: 'open' }));
       });
     }
   });
