@@ -26,6 +26,7 @@ before(async () => {
           maxSessionsPerPrincipal: 2,
           maxHandshakes: 8,
           maxHoldsPerPrincipal: 1,
+          maxPreparedBytes: 100 * 1024,
           catalogueTtlMs: 500,
         },
       };
@@ -149,6 +150,39 @@ describe('log-ins', () => {
     await client.startTls();
     client.write(Buffer.from([0, 0, 0, 40]));
     assert.match(await client.next(), /^FATAL 08P01 .*2500 ms/);
+  });
+});
+
+describe('prepared statements', () => {
+  const preparing: readonly [string, (client: pg.Client, number: number) => Promise<unknown>][] = [
+    ['by the protocol', (client, n) => client.query({ name: `kept ${n}`, text: `select ${n} as n` })],
+    ['in SQL', (client, n) => client.query(`prepare kept${n} as select ${n} as n`)],
+  ];
+  for (const [way, prepare] of preparing) {
+    it(`${way} take so much memory, and less when some are ended`, async () => {
+      const client = await harness.connect('reader');
+      const refused = await error(
+        (async () => {
+          for (let n = 0; n < 60; n++) await prepare(client, n);
+        })(),
+      );
+      assert.equal(refused.code, '53400');
+      assert.match(refused.hint ?? '', /maxPreparedBytes/);
+      assert.deepEqual((await client.query('select 1 as one')).rows, [{ one: 1 }]);
+      await client.query('deallocate all');
+      for (let n = 100; n < 130; n++) await prepare(client, n);
+      await leave(client);
+    });
+  }
+
+  it('that replace each other take no more', async () => {
+    const client = await harness.connect('reader');
+    for (let n = 0; n < 200; n++) await client.query({ text: 'select $1::int as n', values: [n] });
+    for (let n = 0; n < 200; n++) {
+      await client.query('prepare again as select 1');
+      await client.query('deallocate again');
+    }
+    await leave(client);
   });
 });
 

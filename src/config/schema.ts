@@ -30,6 +30,8 @@ const limits = z.prefault(
     /** One message from a client, and the length of one statement. */
     maxMessageBytes: positive.default(16 * 1024 * 1024),
     maxStatementBytes: positive.default(256 * 1024),
+    /** Texts of the statements that a session has prepared, and 2 KiB for each. */
+    maxPreparedBytes: positive.default(16 * 1024 * 1024),
     /** One message (so one row) from a target. */
     maxRowBytes: positive.default(32 * 1024 * 1024),
     /** One statement at the target; a client may ask for less when it connects. 0 = the target's own setting. */

@@ -76,6 +76,7 @@ export class ExtendedRequests {
         'extended',
       );
     }
+    if (name !== '' && !this.#side.hasRoom('extended')) return;
     if (this.#side.run !== undefined) return this.#side.run.parse(name, text);
     const granted = this.#grant?.text === text ? this.#grant : undefined;
     const onlyPrepares = this.#toPrepare === text;

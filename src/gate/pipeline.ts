@@ -13,7 +13,7 @@ import type { AdmittedStatement, Admission } from './admission.ts';
 import type { ChunkTicket } from './control-plane.ts';
 import { Cursors } from './cursors.ts';
 import type { ResultPlan } from './result-plan.ts';
-import { ByServerName } from './server-names.ts';
+import { ByServerName, PreparedByName } from './server-names.ts';
 import { changesTemporary } from './temporary-tables.ts';
 
 /** The right to execute one held statement once. */
@@ -164,7 +164,7 @@ function mayDrop(operation: Operation): boolean {
 export type Unanswered = 'none' | 'earlier' | 'now';
 
 export class Pipeline {
-  readonly prepared = new ByServerName<Prepared>();
+  readonly prepared = new PreparedByName<Prepared>();
   readonly portals = new ByServerName<Portal>();
   readonly cursors = new Cursors();
   /** 'I' idle, 'T' in a transaction, 'E' in a failed transaction: as of the last ReadyForQuery. */

@@ -261,8 +261,22 @@ export class RequestSide {
     return false;
   }
 
+  /** Whether the session may prepare one more statement; if not, that is said. */
+  hasRoom(protocol: 'query' | 'extended'): boolean {
+    const { pipeline, options } = this.#session;
+    const { maxPreparedBytes } = options.limits;
+    if (pipeline.prepared.bytes + options.admissions.sqlStatements.bytes < maxPreparedBytes) return true;
+    const text = `countersign: the session has prepared statements of about ${maxPreparedBytes} bytes, and may have no more`;
+    const hint = 'end some (Close, DEALLOCATE), or raise gateway.limits.maxPreparedBytes';
+    this.refuse(new CountersignError('limit_exceeded', text, { hint }), protocol);
+    return false;
+  }
+
   /** A message about a statement that depends on the session's state: false when the message was dealt with. */
   executable(admission: Admission, ...message: Message): boolean {
+    const [protocol] = message;
+    if (admission.statements.some(({ facts }) => facts.prepared?.action === 'prepare') && !this.hasRoom(protocol))
+      return false;
     if (admission.sessionState === undefined || admission.asUnknown) return true;
     for (const { facts, results } of admission.statements) {
       if (facts.prepared?.action === 'execute' && !this.#knowsState(facts, ...message)) return false;

@@ -22,6 +22,35 @@ export class ByServerName<T> extends Map<string, T> {
   }
 }
 
+/** What is kept for each statement besides its text, about, in bytes. */
+const besideText = 2 * 1024;
+
+/** Prepared statements, and about how much memory they take. */
+export class PreparedByName<T extends { readonly text: string }> extends ByServerName<T> {
+  #bytes = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  override set(name: string, statement: T): this {
+    this.delete(name);
+    this.#bytes += besideText + statement.text.length;
+    return super.set(name, statement);
+  }
+
+  override delete(name: string): boolean {
+    const known = this.get(name);
+    if (known !== undefined) this.#bytes -= besideText + known.text.length;
+    return super.delete(name);
+  }
+
+  override clear(): void {
+    this.#bytes = 0;
+    super.clear();
+  }
+}
+
 function serverName(name: string): string {
   // At most three bytes for each unit of a string.
   if (name.length * 3 < maxNameBytes) return name;

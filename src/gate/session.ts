@@ -36,6 +36,7 @@ export interface GateSessionOptions {
     readonly maxMessageBytes: number;
     readonly maxRowBytes: number;
     readonly maxStatementBytes: number;
+    readonly maxPreparedBytes: number;
     readonly holdTimeoutMs: number;
   };
   readonly forward: (bytes: Buffer) => void;

@@ -5,7 +5,7 @@
  */
 import { CountersignError } from '../errors.ts';
 import type { Catalogue, RelationUse, StatementFacts } from '../sql/statement.ts';
-import { ByServerName } from './server-names.ts';
+import { PreparedByName } from './server-names.ts';
 
 export interface SqlStatement {
   /** The whole PREPARE. */
@@ -15,12 +15,16 @@ export interface SqlStatement {
 }
 
 export class SqlStatements {
-  readonly #known = new ByServerName<SqlStatement>();
+  readonly #known = new PreparedByName<SqlStatement>();
   #changes = 0;
 
   /** Grows with every change. */
   get changes(): number {
     return this.#changes;
+  }
+
+  get bytes(): number {
+    return this.#known.bytes;
   }
 
   get(name: string): SqlStatement | undefined {

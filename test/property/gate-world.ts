@@ -209,6 +209,7 @@ export class Gate {
       limits: {
         maxMessageBytes: 1024 * 1024,
         maxRowBytes: maxRowBytes ?? 64 * 1024 * 1024,
+        maxPreparedBytes: 16 * 1024 * 1024,
         maxStatementBytes: 256 * 1024,
         holdTimeoutMs: 1_000,
       },
