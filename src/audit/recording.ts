@@ -17,13 +17,14 @@ import { encodeEntry } from './events.ts';
 import { Sealer } from './sealing.ts';
 import { eventHeadBytes, eventKinds, fileKey, newFileHead } from './segment.ts';
 
-const segmentBytes = 256 * 1024;
+/** Each costs the session and the sealing thread a wake-up of the other. */
+const segmentBytes = 2 * 1024 * 1024;
 const smallestBufferBytes = 4 * 1024;
 const segmentAgeMs = 1_000;
 /** A recording that was behind goes on below this. */
-const drainedBytes = 6 * segmentBytes;
+const drainedBytes = segmentBytes;
 /** Covers what may wait to be sealed, so that a stream uses the same memory over and over. */
-const keptBuffers = 20;
+const keptBuffers = 3;
 const noBuffer = sharedBuffer(0);
 
 export interface RecordingLog {

@@ -2,7 +2,7 @@
  * The stored form of recordings: pure functions over bytes, and compression.
  *
  * One file per session, `<date>/<session>.rec`: a head (8 bytes of magic, 32 random bytes of salt), then segments. A
- * segment is 256 KiB of events, or what a second brought, or what was left at the end: compressed, then encrypted with
+ * segment is 2 MiB of events, or what a second brought, or what was left at the end: compressed, then encrypted with
  * AES-256-GCM. The file's key comes from the store's key and the salt (HKDF-SHA256), so that the segment's number can be
  * the nonce.
  *
@@ -37,13 +37,14 @@ export interface CompressedPiece {
 }
 
 const codecs = { zstd: 1, brotli: 2 } as const;
+const smallestChunkBytes = 4 * 1024;
 type ZlibCallback = (error: Error | null, result: Buffer) => void;
 
 /** Blocks while it works: for a thread of its own. */
 export function compressPiece(bytes: Buffer): CompressedPiece {
   const { constants } = zlib;
-  // Mostly the whole result.
-  const chunkSize = 128 * 1024;
+  // Mostly the whole result, and nothing large for a small piece.
+  const chunkSize = Math.max(smallestChunkBytes, bytes.length >> 1);
   // Node before 22.15 has no zstd.
   if (typeof zlib.zstdCompressSync === 'function') {
     // A fast level: half the CPU of level 1 for twice the size, and CPU is what a stream runs out of.
