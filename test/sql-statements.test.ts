@@ -5,6 +5,7 @@ import pg from 'pg';
 import { bypassColumns, bypassSchema, leaked } from './bypass/schema.ts';
 import { errorsOf, frame, RawSession, rowsOf } from './bypass/wire.ts';
 import { startHarness, type Harness, type Who } from './harness.ts';
+import { refusalFrom, rowsFrom } from './queries.ts';
 
 let harness: Harness;
 let client: pg.Client;
@@ -39,20 +40,8 @@ async function raw(): Promise<RawSession> {
   return session;
 }
 
-async function rows(text: string, on = client): Promise<Record<string, unknown>[]> {
-  const answer = await on.query<Record<string, unknown>>(text);
-  assert.equal(leaked(JSON.stringify(answer.rows)), undefined, text);
-  return answer.rows;
-}
-
-async function refusal(text: string, on = client): Promise<pg.DatabaseError> {
-  const error: unknown = await on.query(text).then(
-    () => undefined,
-    (caught: unknown) => caught,
-  );
-  assert.ok(error instanceof pg.DatabaseError, `${text}: this had to be refused`);
-  return error;
-}
+const rows = (text: string, on = client) => rowsFrom(on, text);
+const refusal = (text: string, on = client) => refusalFrom(on, text);
 
 const secret = 'select upper(token) as t, id from vault where id = 1';
 const harmless = 'select label as t, id from plain where id = 1';

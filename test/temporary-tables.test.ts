@@ -5,6 +5,7 @@ import pg from 'pg';
 import { bypassColumns, bypassSchema, leaked } from './bypass/schema.ts';
 import { errorsOf, frame, RawSession, rowsOf } from './bypass/wire.ts';
 import { startHarness, type Harness } from './harness.ts';
+import { refusalFrom, rowsFrom } from './queries.ts';
 
 let harness: Harness;
 let client: pg.Client;
@@ -40,20 +41,8 @@ async function raw(): Promise<RawSession> {
   return session;
 }
 
-async function rows(text: string, on = client): Promise<Record<string, unknown>[]> {
-  const answer = await on.query<Record<string, unknown>>(text);
-  assert.equal(leaked(JSON.stringify(answer.rows)), undefined, text);
-  return answer.rows;
-}
-
-async function refusal(text: string, on = client): Promise<pg.DatabaseError> {
-  const error: unknown = await on.query(text).then(
-    () => undefined,
-    (caught: unknown) => caught,
-  );
-  assert.ok(error instanceof pg.DatabaseError, `${text}: this had to be refused`);
-  return error;
-}
+const rows = (text: string, on = client) => rowsFrom(on, text);
+const refusal = (text: string, on = client) => refusalFrom(on, text);
 
 async function run(...texts: string[]): Promise<void> {
   for (const text of texts) await client.query(text);

@@ -275,8 +275,9 @@ export class RequestSide {
   /** A message about a statement that depends on the session's state: false when the message was dealt with. */
   executable(admission: Admission, ...message: Message): boolean {
     const [protocol] = message;
-    if (admission.statements.some(({ facts }) => facts.prepared?.action === 'prepare') && !this.hasRoom(protocol))
-      return false;
+    for (const { facts } of admission.statements) {
+      if (facts.prepared?.action === 'prepare' && !this.hasRoom(protocol)) return false;
+    }
     if (admission.sessionState === undefined || admission.asUnknown) return true;
     for (const { facts, results } of admission.statements) {
       if (facts.prepared?.action === 'execute' && !this.#knowsState(facts, ...message)) return false;

@@ -76,6 +76,21 @@ describe('a log in another process', () => {
     assert.deepEqual(seen, [500, 500, 500]);
   });
 
+  it('calls back for what is durable already before anything that comes later', async () => {
+    const [near, far] = duplexPair();
+    serveLog(far, main);
+    const log = new RemoteLog(near);
+    await log.durable(log.append('{"a":1}'));
+    const order: string[] = [];
+    // An answer of the other process is not read before the turn is over: what waits for a later entry comes behind.
+    setImmediate(() => order.push('turn'));
+    log.whenDurable(0, () => order.push('callback'));
+    assert.deepEqual(order, [], 'never before the call returns');
+    await turn();
+    await turn();
+    assert.deepEqual(order, ['callback', 'turn']);
+  });
+
   it('takes what fits into an entry, and leaves the others as they are', async () => {
     const [near, far] = duplexPair();
     serveLog(far, main);

@@ -74,7 +74,8 @@ export class RemoteLog implements EntryLog {
     if (index >= this.#size || index < 0) throw new RangeError(`there is no entry ${index} to wait for`);
     const failure = this.#failure;
     if (index < this.#durable || failure !== undefined) {
-      setImmediate(() => callback(failure));
+      // Within this turn: an answer that is read in the next one would call those who wait for later entries first.
+      process.nextTick(() => callback(failure));
       return;
     }
     this.#waiters.push({ index, callback });
