@@ -5,6 +5,14 @@ import { assertClean, scriptList } from './attack.ts';
 const { scripts, add } = scriptList('what is left behind', 'masked');
 export const aftermathScripts = scripts;
 
+/**
+ * Digests, ids and the names of issued credentials (`reader.e66tgn`) are random: among thousands of them any four
+ * letters and any eight digits stand somewhere.
+ */
+function withoutRandom(text: string): string {
+  return text.replaceAll(/[0-9a-f]{32,}|\b[a-z]+_[0-9a-z]{16}\b|(?<="[a-z-]+\.)[0-9a-z]{6}(?=")/g, '');
+}
+
 add('nothing that was refused arrived at the target', async ({ harness, refused }) => {
   const log = await harness.targetLog();
   assert.ok(refused.length > 50);
@@ -13,11 +21,9 @@ add('nothing that was refused arrived at the target', async ({ harness, refused 
 
 add('the log holds no raw value', async ({ harness }) => {
   for (const entry of await harness.entries()) {
-    // Digests and ids are random: among thousands of them any eight digits stand somewhere.
-    const text = JSON.stringify(entry).replaceAll(/[0-9a-f]{32,}|\b[a-z]+_[0-9a-z]{16}\b/g, '');
     // What the attacker typed is not what the target gave.
     if ('text' in entry) continue;
-    assertClean(text);
+    assertClean(withoutRandom(JSON.stringify(entry)));
   }
 });
 
@@ -29,7 +35,8 @@ add('the recordings hold no raw value', async ({ harness }) => {
     const response = await fetch(`${harness.app.apiUrl}/api/v1/sessions/${id}/replay`, {
       headers: { authorization: `Bearer ${token}` },
     });
-    for (const line of (await response.text()).split('\n')) if (!line.includes('"text":')) assertClean(line);
+    for (const line of (await response.text()).split('\n'))
+      if (!line.includes('"text":')) assertClean(withoutRandom(line));
   }
 });
 
