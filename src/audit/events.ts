@@ -145,6 +145,10 @@ export interface ControlEvent extends Common {
     | `chunk.${'leased' | 'streaming' | 'delivered' | 'sealed' | 'returned' | 'failed' | 'blocked'}`
     | 'credential.issued'
     | 'credential.revoked'
+    | 'people.linked'
+    | 'people.unlinked'
+    | 'people.same-email'
+    | `service-account.${'created' | 'changed' | 'offered' | 'accepted' | 'disabled' | 'enabled' | 'key-created' | 'key-revoked'}`
     | 'api.refused'
     | 'policy.changed'
     | 'worker.lost';

@@ -187,6 +187,8 @@ export const configurationSchema = z.strictObject({
     clientId: z.string().min(1).default('countersign-cli'),
     groupsClaim: z.string().min(1).default('groups'),
     serviceAccounts: z.array(serviceAccount).default([]),
+    /** Pairs of names (or e-mail addresses) that are one human. */
+    links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
   }),
   bindings: z.array(binding).default([
     { group: 'chunk-designers', duties: ['designer'], labels: {} },
