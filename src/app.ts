@@ -33,11 +33,14 @@ import {
 } from './gateway/data-plane.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
+import { AccountAccess, isKey } from './identity/account-access.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
 import { Humans } from './identity/humans.ts';
 import { TokenVerifier } from './identity/oidc.ts';
 import type { Principal } from './identity/principal.ts';
+import { Revocations } from './identity/revocations.ts';
+import { ServiceAccounts } from './identity/service-accounts.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
@@ -144,15 +147,38 @@ export async function startApp(options: AppOptions): Promise<App> {
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { issuer, audience, clientId, groupsClaim, serviceAccounts } = configuration.identity;
     const verifier = new TokenVerifier({ issuer, audience, groupsClaim, serviceAccounts, clock });
-    const verifyToken = async (jwt: string): Promise<Principal> => {
-      const principal = await verifier.verify(jwt);
+    const { keyMaxTtlMs, ownerUnseenMs } = configuration.identity.accounts;
+    const access = new AccountAccess({ store, clock, ownerUnseenMs });
+    const verifyToken = async (token: string): Promise<Principal> => {
+      const principal = isKey(token) ? await access.verify(token) : await verifier.verify(token);
+      if (!isKey(token)) await access.admit(principal);
       await directory.seen(principal);
       return principal;
     };
-    const credentials = new CredentialService({ store, record, clock, random: randomBytes });
+    const current = (principal: Principal) => access.current(principal);
+    const credentials = new CredentialService({ store, record, clock, random: randomBytes, current });
+    let endSessions: Carrier['endSessions'] = () => undefined;
+    const revocations = new Revocations({ store, clock, end: (mark, error) => endSessions(mark, error) });
+    revocations.start(onError);
+    closing.push(() => Promise.resolve(revocations.close()));
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
+    const accounts = new ServiceAccounts({
+      store,
+      clock,
+      random: randomBytes,
+      humans,
+      record,
+      isAdmin,
+      keyMaxTtlMs,
+      endAccess: async (account, by) => {
+        await credentials.revokeAllOf(account, by);
+        await revocations.check();
+      },
+      endRevoked: () => revocations.check(),
+    });
+    await accounts.adopt(serviceAccounts);
     const policyConnection = (name: string) => wired.get(name)?.policy;
     const services = {
       store,
@@ -269,6 +295,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       authenticator: {
         credential: async (user) => {
           const found = await credentials.lookup(user);
+          if (found !== undefined) revocations.watchCredential(user, found.expiresAt);
           return (
             found && {
               verifier: found.verifier,
@@ -278,7 +305,12 @@ export async function startApp(options: AppOptions): Promise<App> {
             }
           );
         },
-        token: verifyToken,
+        token: async (token) => {
+          const principal = await verifyToken(token);
+          if (isKey(token)) revocations.watchKey(token);
+          else if (principal.kind === 'service') revocations.watchAccount(principal.id);
+          return principal;
+        },
       },
       controlPlane,
       log,
@@ -294,6 +326,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       onError,
     });
     closing.push(() => carrier.close());
+    endSessions = (mark, error) => carrier.endSessions(mark, error);
     const servers = await listen(
       { hosts, port: postgres.port, socketDirectory: postgres.socket },
       (socket, isLocal) => carrier.accept(socket, isLocal),
@@ -329,16 +362,16 @@ export async function startApp(options: AppOptions): Promise<App> {
         }),
       revokeCredential: async (principal, user) => {
         const stored = await credentials.find(user);
-        if (stored === undefined || (stored.human !== principal.human && !isAdmin(principal))) {
+        const isOwn = stored !== undefined && humans.keyOf(stored.human) === humans.keyOf(principal.human);
+        if (!isOwn && !isAdmin(principal)) {
           throw new CountersignError('not_found', `you have no credential ${JSON.stringify(user)}`);
         }
         await credentials.revoke(user, principal.id);
-        const error = new CountersignError(
-          'authentication_failed',
-          'countersign: the credential of this session was revoked',
-        );
-        carrier.endSessions(user, error);
+        await revocations.check();
       },
+      listCredentials: (principal, all) => credentials.list(all && isAdmin(principal) ? undefined : principal.id),
+      humans,
+      accounts,
       requests,
       submission,
       draftFromSession: (session) => {
@@ -370,6 +403,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
+      credentials.sweep().catch(onError);
     }, sweepMs);
     closing.push(() => Promise.resolve(clearInterval(sweep)));
 

@@ -10,9 +10,11 @@ import { CountersignError } from '../errors.ts';
 import { connectionRoutes } from './connections.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { peopleRoutes } from './people.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
+import { serviceAccountRoutes } from './service-accounts.ts';
 import type { ApiServices } from './services.ts';
 import { sessionRoutes } from './sessions.ts';
 
@@ -82,6 +84,8 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       }));
       api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
       await api.register(principalRoutes(services));
+      await api.register(peopleRoutes(services));
+      await api.register(serviceAccountRoutes(services));
       await api.register(connectionRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));

@@ -7,7 +7,10 @@ import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
+import type { CredentialDescription } from '../identity/credentials.ts';
+import type { Humans } from '../identity/humans.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
+import type { ServiceAccounts } from '../identity/service-accounts.ts';
 import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
@@ -48,6 +51,10 @@ export interface ApiServices {
     ttlMs: number | undefined,
   ) => Promise<RunCredential>;
   readonly revokeCredential: (principal: Principal, user: string) => Promise<void>;
+  /** Those of the principal that can still be used; an admin may ask for everybody's. */
+  readonly listCredentials: (principal: Principal, all: boolean) => Promise<CredentialDescription[]>;
+  readonly humans: Humans;
+  readonly accounts: ServiceAccounts;
   readonly requests: RequestService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */

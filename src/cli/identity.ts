@@ -9,15 +9,7 @@ interface LoginInfo {
   readonly audience: string;
 }
 
-export interface CredentialAnswer {
-  readonly user: string;
-  readonly password: string;
-  readonly expiresAt: string;
-  readonly connection?: string;
-  readonly gateway: { readonly host: string; readonly port: number; readonly tls: boolean };
-}
-
-/** login, whoami, connections, token */
+/** login, whoami, connections */
 export function identityCommands(program: Command, context: CommandContext): void {
   program
     .command('login')
@@ -104,28 +96,4 @@ export function identityCommands(program: Command, context: CommandContext): voi
         ),
       );
     });
-
-  program
-    .command('token')
-    .description('a short-lived database credential for psql and every other driver')
-    .argument('<connection>', 'the connection (the database name)')
-    .option('--ttl <seconds>', 'how long it is valid', Number)
-    .action(async (connection: string, options: { ttl?: number }) => {
-      const body = { connection, ...(options.ttl === undefined ? {} : { ttlMs: options.ttl * 1_000 }) };
-      const credential = await context.client().post<CredentialAnswer>('/credentials', body);
-      show({ json: context.json() }, credential, () =>
-        facts([
-          ['user', credential.user],
-          ['password', credential.password],
-          ['valid until', credential.expiresAt],
-          ['psql', `psql '${dsn(credential, connection)}'`],
-        ]),
-      );
-    });
-}
-
-export function dsn(credential: CredentialAnswer, connection: string): string {
-  const { host, port, tls } = credential.gateway;
-  const auth = `${encodeURIComponent(credential.user)}:${encodeURIComponent(credential.password)}`;
-  return `postgresql://${auth}@${host}:${port}/${connection}?sslmode=${tls ? 'require' : 'disable'}`;
 }

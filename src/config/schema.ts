@@ -187,6 +187,15 @@ export const configurationSchema = z.strictObject({
     clientId: z.string().min(1).default('countersign-cli'),
     groupsClaim: z.string().min(1).default('groups'),
     serviceAccounts: z.array(serviceAccount).default([]),
+    accounts: z.prefault(
+      z.strictObject({
+        /** The longest life of a service account's key. */
+        keyMaxTtlMs: positive.default(90 * 24 * 60 * 60_000),
+        /** A service account of the store rests when its owner has not logged in for so long. */
+        ownerUnseenMs: positive.default(30 * 24 * 60 * 60_000),
+      }),
+      {},
+    ),
     /** Pairs of names (or e-mail addresses) that are one human. */
     links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
   }),

@@ -73,6 +73,7 @@ interface LiveSession {
   readonly upstream: Upstream;
   readonly socket: net.Socket;
   readonly principalId: string;
+  /** What it was opened with: a credential's user, a principal, or the mark of a key. */
   readonly credentialUser: string;
 }
 
@@ -259,7 +260,6 @@ export class PostgresListener {
           identity,
           admissions,
           who,
-          user,
           database,
           application,
           minor,
@@ -353,7 +353,7 @@ export class PostgresListener {
   }
 
   #relay(socket: net.Socket, upstream: Upstream, session: OpenSession): void {
-    const { identity, admissions, user, key, rest, recording, chain } = session;
+    const { identity, admissions, who, key, rest, recording, chain } = session;
     const { limits, controlPlane, log, clock, node, onError } = this.#options;
     const mapKey = cancelKey(key.processId, key.secretKey);
     const clientBlocks = new Set<string>();
@@ -424,7 +424,13 @@ export class PostgresListener {
     };
     this.#watch.add(watched);
     admissions.whenUncertain(() => gate.fail(uncertainty()));
-    this.#sessions.set(mapKey, { gate, upstream, socket, principalId: identity.principal.id, credentialUser: user });
+    this.#sessions.set(mapKey, {
+      gate,
+      upstream,
+      socket,
+      principalId: identity.principal.id,
+      credentialUser: who.openedWith,
+    });
     const greeting = new ByteSink(1024);
     encodeAuthenticationOk(greeting);
     for (const [name, value] of upstream.parameterStatuses) encodeParameterStatus(greeting, name, value);
@@ -488,7 +494,6 @@ interface Opening {
   readonly identity: SessionIdentity;
   readonly admissions: Admissions;
   readonly who: LoggedIn;
-  readonly user: string;
   readonly database: string;
   readonly application: string;
   /** The minor version of the protocol. */
