@@ -36,6 +36,7 @@ import type { TargetIdentity } from './gateway/target.ts';
 import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
+import { Humans } from './identity/humans.ts';
 import { TokenVerifier } from './identity/oidc.ts';
 import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
@@ -138,8 +139,11 @@ export async function startApp(options: AppOptions): Promise<App> {
       for (const { target } of wired.values()) await target.close();
     });
 
-    const directory = new PrincipalDirectory({ store, clock });
-    await directory.refresh();
+    const humans = new Humans({ store, clock, record });
+    await humans.adopt(configuration.identity.links);
+    humans.start(onError);
+    closing.push(() => Promise.resolve(humans.close()));
+    const directory = new PrincipalDirectory({ store, clock, humans });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { issuer, audience, clientId, groupsClaim, serviceAccounts } = configuration.identity;
     const verifier = new TokenVerifier({ issuer, audience, groupsClaim, serviceAccounts, clock });
@@ -160,6 +164,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       policySet: () => rules.policies,
       workflows: configuration.workflows,
       connections: policyConnection,
+      humans,
     };
     const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
     closing.push(() => requests.close());
@@ -168,7 +173,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
-      humansOf: ({ email }) => directory.humansByEmail(email),
+      humansOf: ({ email }) => humans.humansByEmail(email),
+      authorsSince: (authors, at) => humans.authorsSince(authors, at),
     });
     const jobConnection = (name: string) => wired.get(name)?.job;
     const submission = new JobSubmission({
@@ -245,9 +251,9 @@ export async function startApp(options: AppOptions): Promise<App> {
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
       reserveSample: (human, connection, rows) =>
-        reserve({ human, connection, rows, limit: configuration.sampling.rowsPerHour }),
+        reserve({ human: humans.keyOf(human), connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
-        reserve({ human, connection, rule, rows: values, limit }),
+        reserve({ human: humans.keyOf(human), connection, rule, rows: values, limit }),
       beginChunk: (identity, job, chunkNo, columns) => runs.beginChunk(identity, job, chunkNo, columns),
       probeRun: (identity, job) => runs.probeRun(identity, job),
       chunkDelivered: (ticket, counts, rowDigest) => runs.delivered(ticket, counts, rowDigest),

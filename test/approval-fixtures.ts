@@ -1,8 +1,10 @@
 /** People, a job and services that the tests of approvals share. */
 import { after } from 'node:test';
 import type { Duty, Principal } from '../src/identity/principal.ts';
+import type { HumanSource } from '../src/identity/humans.ts';
 import type { Json } from '../src/lib/canonical-json.ts';
 import { compilePolicies } from '../src/policy/engine.ts';
+import { humanKey } from '../src/policy/entities.ts';
 import type { GrantInput } from '../src/approvals/digest.ts';
 import type { ApprovalEvent } from '../src/approvals/events.ts';
 import { GrantService } from '../src/approvals/grants.ts';
@@ -66,6 +68,11 @@ export class TestClock {
   }
 }
 
+/** Humans who have one name each and are all known. */
+export const plainHumans: HumanSource = {
+  keysFor: () => Promise.resolve({ keyOf: humanKey, ownersOf: () => [] }),
+};
+
 export interface Services {
   readonly requests: RequestService;
   readonly grants: GrantService;
@@ -77,7 +84,7 @@ export interface Services {
 
 export function startServices(
   { store, pool }: TestStore,
-  more: { workflows?: readonly Workflow[]; maxHoldsPerHuman?: number; pollMs?: number } = {},
+  more: { workflows?: readonly Workflow[]; maxHoldsPerHuman?: number; pollMs?: number; humans?: HumanSource } = {},
 ): Services {
   const clock = new TestClock();
   const events: ApprovalEvent[] = [];
@@ -93,6 +100,7 @@ export function startServices(
     clock,
     policySet: () => policySet,
     workflows: more.workflows ?? [],
+    humans: more.humans ?? plainHumans,
     connections: (name: string) => (name === 'crm' ? { name, labels: { env: 'prod' }, engine: 'postgres' } : undefined),
   };
   const services: Services = {

@@ -11,6 +11,7 @@
  */
 import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
+import type { HumanSource } from '../identity/humans.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Json } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -32,6 +33,7 @@ import { refusalError, refusalMembers, refusalOf, unknownRequest, type Refusal }
 import {
   approvedInput,
   independentApprovers,
+  keysOf,
   subjectOf,
   type ConnectionLookup,
   type RequestSubject,
@@ -45,6 +47,7 @@ export interface GrantServiceOptions {
   readonly policySet: () => PolicySet;
   readonly workflows: readonly Workflow[];
   readonly connections: ConnectionLookup;
+  readonly humans: HumanSource;
 }
 
 /** A grant is found by its own id or by its request's. */
@@ -100,7 +103,8 @@ export class GrantService {
       if (locked instanceof CountersignError) return locked;
       const { grant, request } = locked;
       const decisions = await decisionsOf(transaction, request.id);
-      const refused = (await this.#ended(transaction, locked)) ?? this.#refuse(locked, decisions, claim);
+      const refused =
+        (await this.#ended(transaction, locked)) ?? (await this.#refuse(transaction, locked, decisions, claim));
       if (refused !== undefined) {
         const members = { grant: grant.id, request: request.id, ...actor(claim.principal) };
         await record({ type: 'grant.refused', ...members, ...refusalMembers(refused) });
@@ -198,16 +202,18 @@ export class GrantService {
   }
 
   /** Everything that was checked when the request was decided is checked again: the world may have changed since. */
-  #refuse(
+  async #refuse(
+    transaction: StoreTransaction,
     { request, grant }: Locked,
     decisions: readonly DecisionRecord[],
     claim: Claim<unknown>,
-  ): Refusal | undefined {
-    const { policySet, workflows, connections } = this.#options;
+  ): Promise<Refusal | undefined> {
+    const { policySet, workflows, connections, humans } = this.#options;
     const { principal, duties } = claim;
     let subject: RequestSubject;
     try {
-      subject = subjectOf(request, decisions, workflows, connections);
+      const keys = await keysOf(transaction, humans, request, decisions, principal);
+      subject = subjectOf(request, decisions, workflows, connections, keys);
     } catch (error) {
       // The connection is gone, or the stored input was changed: a refusal that the log has to know of.
       if (!(error instanceof CountersignError)) throw error;

@@ -203,6 +203,8 @@ export const configurationSchema = z.strictObject({
       {},
     ),
     serviceAccounts: z.array(serviceAccount).default([]),
+    /** Pairs of names (or e-mail addresses) that are one human. */
+    links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
   }),
   bindings: z.array(binding).default([
     { group: 'chunk-designers', duties: ['designer'], labels: {} },
