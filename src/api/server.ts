@@ -7,6 +7,7 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
+import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
@@ -14,6 +15,7 @@ import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
 import type { ApiServices } from './services.ts';
+import { samlRoutes } from './saml.ts';
 import { sessionRoutes } from './sessions.ts';
 
 export interface ApiOptions {
@@ -73,6 +75,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       security: [{ token: [] }],
     },
   });
+  await registerCookies(app);
+  await app.register(authRoutes(services));
+  await app.register(samlRoutes(services));
   await app.register(
     async (api) => {
       api.get('/health', { schema: { security: [] } }, () => ({

@@ -149,6 +149,9 @@ export interface ControlEvent extends Common {
     | `person.${'removed' | 'removal-finished' | 'reactivated' | 'groups-changed'}`
     | `scim.${'user' | 'group'}-${'created' | 'changed' | 'deleted'}`
     | 'scim.refused'
+    | 'web-session.opened'
+    | 'web-session.ended'
+    | 'login.refused'
     | 'api.refused'
     | 'policy.changed'
     | 'worker.lost';

@@ -159,7 +159,10 @@ const scim = z
   .strictObject({
     /** What clients show as Bearer: at least 32 characters of a random text, or its SHA-256 in hex. */
     token: secret.optional(),
-    tokenHash: z.string().regex(/^[0-9a-f]{64}$/, 'a token hash is SHA-256 in lower-case hex').optional(),
+    tokenHash: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'a token hash is SHA-256 in lower-case hex')
+      .optional(),
     /** The provider that these people log in with; left out = `identity.issuer`. */
     provider: z.string().min(1).optional(),
     /** The attribute that is the subject (`sub`, NameID) at that provider. */
@@ -228,6 +231,10 @@ export const configurationSchema = z.strictObject({
       publicUrl: z.url().optional(),
       tls: tlsFiles.optional(),
       requestsPerMinute: positive.default(1_200),
+      /** A log-in of the page ends after this, whatever happens. */
+      webSessionTtlMs: positive.default(8 * 60 * 60_000),
+      /** And when the page asks for nothing for so long. */
+      webSessionIdleMs: positive.default(60 * 60_000),
     }),
     {},
   ),
@@ -237,6 +244,18 @@ export const configurationSchema = z.strictObject({
     /** The public client that the command line uses for the device flow. */
     clientId: z.string().min(1).default('countersign-cli'),
     groupsClaim: z.string().min(1).default('groups'),
+    /** How the page logs people in: the authorization code flow of this client. Without a secret it is a public client. */
+    web: z.prefault(
+      z.strictObject({
+        /** Default: identity.clientId. */
+        clientId: z.string().min(1).optional(),
+        clientSecret: secret.optional(),
+        scopes: z.array(z.string().min(1)).default(['openid', 'profile', 'email', 'offline_access']),
+        /** More parameters of the authorization request: `prompt: consent`, Google's `access_type: offline`. */
+        parameters: z.record(z.string(), z.string()).default({}),
+      }),
+      {},
+    ),
     serviceAccounts: z.array(serviceAccount).default([]),
     /** Further identity providers, besides `issuer`. */
     providers: z.array(identityProvider).default([]),

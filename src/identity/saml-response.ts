@@ -113,7 +113,10 @@ function checkSignatures(response: XmlElement, assertion: XmlElement, everything
 function checkSignature(signature: XmlElement, id: string | undefined): void {
   const info = onlyChild(signature, 'signature', 'SignedInfo');
   const reference = onlyChild(info, 'signature', 'Reference');
-  need(id !== undefined && id !== '' && reference.attributes.get('URI') === `#${id}`, 'a signature is of another element');
+  need(
+    id !== undefined && id !== '' && reference.attributes.get('URI') === `#${id}`,
+    'a signature is of another element',
+  );
   need(childrenOf(signature, 'signature', 'Object').length === 0, 'a signature holds objects');
   const algorithm = (element: XmlElement): string => element.attributes.get('Algorithm') ?? 'none';
   const method = algorithm(onlyChild(info, 'signature', 'SignatureMethod'));

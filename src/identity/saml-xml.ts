@@ -114,7 +114,10 @@ class Parser {
   }
 }
 
-function scopeOf(outer: ReadonlyMap<string, string>, written: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+function scopeOf(
+  outer: ReadonlyMap<string, string>,
+  written: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
   const declared = [...written].filter(([name]) => name === 'xmlns' || name.startsWith('xmlns:'));
   if (declared.length === 0) return outer;
   return new Map([...outer, ...declared.map(([name, uri]) => [name.slice('xmlns:'.length), uri] as const)]);
@@ -132,7 +135,8 @@ function decoded(raw: string): string {
     if (known !== undefined && whole.endsWith(';')) return known;
     const [, hex, decimal] = /^#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}))$/.exec(name) ?? [];
     const code = hex === undefined ? Number(decimal ?? Number.NaN) : Number.parseInt(hex, 16);
-    if (!whole.endsWith(';') || !(code > 0 && code <= 0x10ffff)) throw refused('an entity that XML itself does not have');
+    if (!whole.endsWith(';') || !(code > 0 && code <= 0x10ffff))
+      throw refused('an entity that XML itself does not have');
     return String.fromCodePoint(code);
   });
 }

@@ -166,7 +166,7 @@ export interface SamlRequestsTable {
   return_to: string;
   expires_at: Date;
   code_hash: Buffer | null;
-  principal: JSONColumnType<object, string | null, string | null> | null;
+  principal_json: string | null;
   session_expires_at: Date | null;
 }
 
@@ -216,6 +216,26 @@ export interface LeaversTable {
   finished_at: Date | null;
 }
 
+export interface WebSessionsTable {
+  cookie_hash: Buffer;
+  principal_id: string;
+  human: string;
+  provider: string;
+  refresh_token: Buffer | null;
+  created_at: Date;
+  seen_at: Date;
+  expires_at: Date;
+}
+
+export interface LoginFlowsTable {
+  state_hash: Buffer;
+  provider: string;
+  nonce: string;
+  code_verifier: string;
+  return_to: string;
+  expires_at: Date;
+}
+
 export interface Database {
   principals: PrincipalsTable;
   credentials: CredentialsTable;
@@ -233,6 +253,8 @@ export interface Database {
   scim_groups: ScimGroupsTable;
   scim_members: ScimMembersTable;
   leavers: LeaversTable;
+  web_sessions: WebSessionsTable;
+  login_flows: LoginFlowsTable;
 }
 
 export type Store = Kysely<Database>;

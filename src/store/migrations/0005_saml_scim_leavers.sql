@@ -9,7 +9,7 @@ create table saml_requests (
   return_to text not null,
   expires_at timestamptz not null,
   code_hash bytea unique,
-  principal jsonb,
+  principal_json text,
   session_expires_at timestamptz
 );
 
