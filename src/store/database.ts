@@ -161,6 +161,63 @@ export interface SampleReadsTable {
   rule: Generated<string>;
 }
 
+export interface SamlRequestsTable {
+  id: string;
+  provider: string;
+  browser_hash: Buffer;
+  return_to: string;
+  expires_at: Date;
+  code_hash: Buffer | null;
+  principal_json: string | null;
+  session_expires_at: Date | null;
+}
+
+export interface SamlAssertionsTable {
+  provider: string;
+  assertion_id: string;
+  expires_at: Date;
+}
+
+export interface ScimUsersTable {
+  id: string;
+  user_name: string;
+  user_name_key: string;
+  external_id: string | null;
+  principal_id: string;
+  active: boolean;
+  resource: Json<object>;
+  version: number;
+  groups_changed_at: Date;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface ScimGroupsTable {
+  id: string;
+  display_name: string;
+  display_name_key: string;
+  external_id: string | null;
+  version: number;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface ScimMembersTable {
+  group_id: string;
+  user_id: string;
+}
+
+export interface LeaversTable {
+  principal_id: string;
+  source: 'scim' | 'admin';
+  human: string;
+  human_key: string;
+  reason: string;
+  removed_by: string;
+  removed_at: Date;
+  finished_at: Date | null;
+}
+
 export interface WebSessionsTable {
   cookie_hash: Buffer;
   principal_id: string;
@@ -261,6 +318,12 @@ export interface Database {
   chunks: ChunksTable;
   sessions: SessionsTable;
   sample_reads: SampleReadsTable;
+  saml_requests: SamlRequestsTable;
+  saml_assertions: SamlAssertionsTable;
+  scim_users: ScimUsersTable;
+  scim_groups: ScimGroupsTable;
+  scim_members: ScimMembersTable;
+  leavers: LeaversTable;
   web_sessions: WebSessionsTable;
   login_flows: LoginFlowsTable;
 }
