@@ -216,6 +216,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       record,
       clock,
       grantDurationMs: 24 * hourMs,
+      executorGroups: (name) => rules.groupsWith('executor', name),
     });
     const ledger = new Ledger({
       store,
@@ -252,6 +253,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
+      policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
     });
