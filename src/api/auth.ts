@@ -70,7 +70,10 @@ export const authRoutes =
       void reply.clearCookie(flowCookie, { path: '/' });
       try {
         const login = await services.pageLogin.finish(request.params.provider, query, state);
-        keep(reply, sessionCookie(services.publicUrl()), login.cookie, login.expiresAt);
+        const name = sessionCookie(services.publicUrl());
+        const before = request.cookies[name];
+        if (before !== undefined) await services.webSessions.end(before);
+        keep(reply, name, login.cookie, login.expiresAt);
         return await reply.redirect(login.returnTo, 303);
       } catch (cause) {
         return failed(request, reply, cause);
