@@ -7,6 +7,8 @@ import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
+import type { Proof } from '../identity/fresh-groups.ts';
+import type { CliLogin } from '../identity/providers.ts';
 import type { PageLogin } from '../identity/page-login.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
@@ -36,7 +38,8 @@ export interface ApiServices {
   readonly logDirectory: string;
   readonly note: (event: LogEvent) => void;
   readonly encode: (event: LogEvent) => string;
-  readonly login: { readonly issuer: string; readonly clientId: string; readonly audience: string };
+  /** How the command line logs in; the first is what it uses if nobody says which. */
+  readonly cliLogins: readonly CliLogin[];
   readonly pageLogin: PageLogin;
   readonly webSessions: WebSessions;
   /** The address that people use, without a slash at its end. */
@@ -44,6 +47,8 @@ export interface ApiServices {
   /** How clients reach the PostgreSQL listener. */
   readonly gateway: { readonly host: string; readonly port: number; readonly tls: boolean };
   readonly verifyToken: (jwt: string) => Promise<Principal>;
+  /** With the groups of now. @throws groups_stale, token_invalid, groups_claim_missing, identity_provider_unreachable */
+  readonly freshPrincipal: (principal: Principal, proof: Proof) => Promise<Principal>;
   /** Duties on one connection; empty where there is none of that name. */
   readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
   readonly connectionNames: () => readonly string[];

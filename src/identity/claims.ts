@@ -95,7 +95,7 @@ export function hasGroups(claims: Claims, path: string): boolean {
   return valueAt(claims, path) !== undefined;
 }
 
-function valueAt(claims: Claims, path: string): unknown {
+export function valueAt(claims: Claims, path: string): unknown {
   if (Object.hasOwn(claims, path)) return claims[path];
   let value: unknown = claims;
   for (const name of path.split('.')) {

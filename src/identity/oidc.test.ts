@@ -124,7 +124,7 @@ void describe('tokens of a real provider', () => {
     const found = await verifierFor(issuer).verify(await ofClient('etl-runner'));
     const { expiresAt: _expiresAt, groupsAt: _groupsAt, ...principal } = found;
     assert.deepEqual(principal, {
-      provider: 'default',
+      provider: 'service',
       id: 'etl-runner',
       human: 'executor',
       kind: 'service',

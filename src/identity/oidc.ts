@@ -7,7 +7,6 @@
  * Not for: choosing among several providers (`providers.ts`), what they may do (`bindings.ts`, `policy/`), remembering
  * them (`directory.ts`), getting a token (`cli/`, `code-flow.ts`).
  */
-import { createHash } from 'node:crypto';
 import { decodeJwt, jwtVerify, type JWTVerifyResult } from 'jose';
 import { CountersignError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -25,8 +24,10 @@ import {
 } from './claims.ts';
 import { IssuerKeys } from './issuer-keys.ts';
 import type { Principal } from './principal.ts';
-import { askProvider, objectIn } from './provider-http.ts';
+import { introspect, userinfo } from './provider-answers.ts';
+import { unusable } from './provider-http.ts';
 import { explainedTokenError, invalidToken as invalid, quoted } from './token-errors.ts';
+import { checkIdToken, checkKind, type TokenKind } from './token-kinds.ts';
 
 export interface ServiceAccountConfig {
   /** The principal's id. */
@@ -41,12 +42,20 @@ export interface ServiceAccountConfig {
 
 /** The provider whose subjects are principal ids as they are. */
 export const defaultProvider = 'default';
+/** Where principals of service accounts come from, whoever proved them: a provider, a CI system, a key. */
+export const serviceProvider = 'service';
 
 export interface TokenVerifierOptions {
   /** What we call the provider. Default: `default`, whose subjects are principal ids; others get `NAME:` before them. */
   readonly name?: string | undefined;
   /** The other providers, of any kind: no subject of `default` may look like one of theirs. */
   readonly otherNames?: readonly string[] | undefined;
+  /** Ids of service accounts, whoever proves them: no person may have one. */
+  readonly reservedIds?: readonly string[] | undefined;
+  /** Groups that are kept here (SCIM) and count instead of what a token lists; undefined: the token counts. */
+  readonly managedGroups?: ((principalId: string) => Promise<readonly string[] | undefined>) | undefined;
+  /** The client that asks the introspection endpoint (RFC 7662). */
+  readonly introspection?: { readonly clientId: string; readonly clientSecret: string } | undefined;
   /** Exactly as the provider calls itself. */
   readonly issuer: string;
   /** What `aud` of an access token must hold. */
@@ -67,7 +76,7 @@ export interface TokenVerifierOptions {
 }
 
 export interface VerifiedPrincipal extends Principal {
-  /** The provider's name here. */
+  /** The provider's name here; `service` for a service account. */
   readonly provider: string;
   /** When the token ends. */
   readonly expiresAt: Date;
@@ -84,11 +93,14 @@ export interface IdTokenAsk {
   readonly accessToken?: string | undefined;
 }
 
+export interface RefreshedTokens {
+  readonly idToken: string | undefined;
+  readonly accessToken: string;
+  readonly clientId: string;
+}
+
 export const defaultAlgorithms: readonly string[] = ['RS256', 'ES256', 'PS256', 'EdDSA'];
 const asymmetric = /^(RS|PS|ES)(256|384|512)$|^EdDSA$|^Ed25519$/;
-/** By the name of RFC 9068 or by the general one. Others (log-out tokens, security events) are no proof. */
-const accessTokenTypes: ReadonlySet<string> = new Set(['jwt', 'at+jwt', 'application/at+jwt']);
-const idTokenTypes: ReadonlySet<string> = new Set(['jwt']);
 const maxTokenLength = 32 * 1024;
 
 export class TokenVerifier {
@@ -129,12 +141,37 @@ export class TokenVerifier {
   async verify(jwt: string): Promise<VerifiedPrincipal> {
     const claims = await this.#accessToken(jwt);
     const subject = subjectOf(claims);
+    const { groupsClaim } = this.#options;
     const account = this.#serviceAccount(claims, subject);
-    if (account === undefined) return this.#person(claims, subject, groupsOf(claims, this.#options.groupsClaim));
-    const groups = account.groups === undefined ? groupsOf(claims, this.#options.groupsClaim) : [...account.groups];
+    if (account === undefined) {
+      return this.#person(claims, subject, () => Promise.resolve(groupsOf(claims, groupsClaim)));
+    }
+    const groups = account.groups === undefined ? groupsOf(claims, groupsClaim) : [...account.groups];
     const { name: id, owner: human } = account;
-    const { times } = this.#told(claims);
-    return { id, human, kind: 'service', displayName: id, email: undefined, groups, provider: this.name, ...times };
+    return {
+      id,
+      human,
+      kind: 'service',
+      displayName: id,
+      email: undefined,
+      groups,
+      provider: serviceProvider,
+      ...this.#timesOf(claims),
+    };
+  }
+
+  /**
+   * The groups that the provider has now for whom it gave this access token to. Its signature is checked first.
+   * @throws CountersignError as `verify`; `token_invalid` when the provider does not take the token any more
+   */
+  async groupsNow(jwt: string, source: 'userinfo' | 'introspection'): Promise<string[]> {
+    const { groupsClaim } = this.#options;
+    const subject = subjectOf(await this.#accessToken(jwt));
+    const told = await (source === 'userinfo' ? this.#userinfo(jwt, subject) : this.#introspect(jwt, subject));
+    if (told !== undefined) return groupsOf(told, groupsClaim);
+    throw unusable(this.issuer, `it names no ${source} endpoint, so groups cannot be read anew`, {
+      hint: 'set freshGroups of this provider to token: then access tokens must be younger than identity.groupsMaxAgeMs',
+    });
   }
 
   /**
@@ -144,59 +181,63 @@ export class TokenVerifier {
    * @throws CountersignError `token_expired`; `token_invalid`; `groups_claim_missing`; `identity_provider_unreachable`
    */
   async verifyIdToken(jwt: string, ask: IdTokenAsk): Promise<VerifiedPrincipal> {
-    const { payload, protectedHeader } = await this.#verified(jwt, ask.clientId, idTokenTypes, ['exp', 'sub', 'iat']);
-    const claims: Claims = payload;
-    checkIdToken(claims, protectedHeader.alg, ask);
+    const claims = await this.#idToken(jwt, ask);
+    if (ask.nonce === '' || claims['nonce'] !== ask.nonce) {
+      throw invalid('the ID token answers another log-in (`nonce`)');
+    }
+    return this.#loggedIn(claims, ask.accessToken);
+  }
+
+  /**
+   * Who a refreshed log-in is now (OpenID Connect Core 1.0, section 12.2): by its ID token, which answers no question and
+   * so has no nonce, or, where there is none, by its access token.
+   * @throws CountersignError as `verifyIdToken`
+   */
+  async verifyRefreshed(refreshed: RefreshedTokens): Promise<VerifiedPrincipal> {
+    const { idToken, accessToken } = refreshed;
+    if (idToken === undefined) return this.verify(accessToken);
+    return this.#loggedIn(await this.#idToken(idToken, refreshed), accessToken);
+  }
+
+  async #idToken(jwt: string, ask: Pick<IdTokenAsk, 'clientId' | 'accessToken'>): Promise<Claims> {
+    const { payload, protectedHeader } = await this.#verified(jwt, ask.clientId, 'ID token', ['exp', 'sub', 'iat']);
+    checkIdToken(payload, protectedHeader.alg, ask);
+    return payload;
+  }
+
+  #loggedIn(claims: Claims, accessToken: string | undefined): Promise<VerifiedPrincipal> {
     const subject = subjectOf(claims);
     if (this.#serviceAccount(claims, subject) !== undefined) {
       throw invalid(`${quoted(subject)} is a service account, which does not log in to the page`);
     }
+    return this.#person(claims, subject, () => this.#groupsOfLogin(claims, subject, accessToken));
+  }
+
+  async #groupsOfLogin(claims: Claims, subject: string, accessToken: string | undefined): Promise<string[]> {
     const { groupsClaim } = this.#options;
     refuseOverage(claims, groupsClaim);
-    if (hasGroups(claims, groupsClaim)) return this.#person(claims, subject, groupsOf(claims, groupsClaim));
-    if (ask.accessToken !== undefined) {
-      const groups = await this.#groupsBehind(ask.accessToken, subject);
-      if (groups !== undefined) return this.#person(claims, subject, groups);
-    }
+    if (hasGroups(claims, groupsClaim)) return groupsOf(claims, groupsClaim);
+    const groups = accessToken === undefined ? undefined : await this.#groupsBehind(accessToken, subject);
+    if (groups !== undefined) return groups;
     const message = `neither the ID token nor the access token nor userinfo has the claim \`${groupsClaim}\``;
     throw new CountersignError('groups_claim_missing', message, {
       hint: 'let the identity provider put the groups into ID tokens for Countersign, or correct identity.groupsClaim',
     });
   }
 
-  /**
-   * What the provider's userinfo says now to this access token; undefined when it has no userinfo.
-   * @throws CountersignError `token_invalid` when the token is not active any more, or the answer is another subject's;
-   *   `identity_provider_unreachable`
-   */
-  async userinfo(accessToken: string, subject: string): Promise<Claims | undefined> {
-    const address = await this.#keys.endpoint('userinfo_endpoint');
-    if (address === undefined) return undefined;
-    const headers = { authorization: `Bearer ${accessToken}` };
-    const ask = { address, issuer: this.issuer, headers, alsoTaken: [400, 401, 403] };
-    const answer = await askProvider(ask);
-    if (answer.status !== 200) {
-      throw invalid(`the identity provider does not take this token any more (userinfo: status ${answer.status})`, {
-        hint: 'log in again: countersign login',
-      });
-    }
-    const claims = objectIn(answer, ask);
-    // OpenID Connect Core 5.3.4: without this, another person's answer could be passed off as this one's.
-    if (claims['sub'] !== subject) throw invalid("the provider's userinfo is about another subject than the token");
-    return claims;
+  #userinfo(accessToken: string, subject: string): Promise<Claims | undefined> {
+    return userinfo(this.#keys, { issuer: this.issuer, accessToken, subject });
+  }
+
+  #introspect(accessToken: string, subject: string): Promise<Claims | undefined> {
+    const { introspection } = this.#options;
+    return introspect(this.#keys, { issuer: this.issuer, accessToken, subject }, introspection);
   }
 
   /** The claims of an access token of this provider. */
   async #accessToken(jwt: string): Promise<Claims> {
-    const { payload } = await this.#verified(jwt, this.#options.audience, accessTokenTypes, ['exp', 'sub']);
-    const claims: Claims = payload;
-    // Sender-constrained (RFC 9449, RFC 8705): taken as a bearer token it would be worth less than its issuer promised.
-    if (claims['cnf'] !== undefined) throw invalid('the token is bound to a key of its client, which is not supported');
-    // Where audience and client id are the same text, nothing else tells an ID token from an access token.
-    if (claims['at_hash'] !== undefined || claims['c_hash'] !== undefined) {
-      throw invalid('this is an ID token, not an access token');
-    }
-    return claims;
+    const { payload } = await this.#verified(jwt, this.#options.audience, 'access token', ['exp', 'sub']);
+    return payload;
   }
 
   async #groupsBehind(accessToken: string, subject: string): Promise<string[] | undefined> {
@@ -211,41 +252,45 @@ export class TokenVerifier {
       refuseOverage(claims, groupsClaim);
       if (hasGroups(claims, groupsClaim)) return groupsOf(claims, groupsClaim);
     }
-    const told = await this.userinfo(accessToken, subject);
+    const told = await this.#userinfo(accessToken, subject);
     if (told === undefined) return undefined;
     refuseOverage(told, groupsClaim);
     return hasGroups(told, groupsClaim) ? groupsOf(told, groupsClaim) : undefined;
   }
 
-  #person(claims: Claims, subject: string, groups: string[]): VerifiedPrincipal {
+  async #person(claims: Claims, subject: string, listed: () => Promise<string[]>): Promise<VerifiedPrincipal> {
     const id = this.#idOf(subject);
-    const { displayName, times } = this.#told(claims);
+    const managed = await this.#options.managedGroups?.(id);
+    const { expiresAt, groupsAt } = this.#timesOf(claims);
     return {
       id,
       human: id,
       kind: 'person',
-      displayName: displayName ?? subject,
+      displayName: textClaim(claims, 'name') ?? textClaim(claims, 'preferred_username') ?? subject,
       email: emailOf(claims),
-      groups,
+      groups: managed === undefined ? await listed() : [...managed],
       provider: this.name,
-      ...times,
+      expiresAt,
+      groupsAt: managed === undefined ? groupsAt : new Date(this.#options.clock.now()),
     };
   }
 
-  #told(claims: Claims) {
+  #timesOf(claims: Claims): { expiresAt: Date; groupsAt: Date } {
     const seconds = (name: string) => (typeof claims[name] === 'number' ? claims[name] : 0);
     return {
-      displayName: textClaim(claims, 'name') ?? textClaim(claims, 'preferred_username'),
-      times: {
-        expiresAt: new Date(seconds('exp') * 1_000),
-        groupsAt: new Date(Math.min(seconds('iat') * 1_000, this.#options.clock.now())),
-      },
+      expiresAt: new Date(seconds('exp') * 1_000),
+      groupsAt: new Date(Math.min(seconds('iat') * 1_000, this.#options.clock.now())),
     };
   }
 
   /** No two providers can give one principal id: every provider but `default` has its name in front of it. */
   #idOf(subject: string): string {
     if (this.name !== defaultProvider) return `${this.name}:${subject}`;
+    if (this.#options.reservedIds?.includes(subject) === true) {
+      throw invalid(`${quoted(subject)} is a service account, but this token was not issued to it as a client`, {
+        hint: 'a person must not have the name of a service account',
+      });
+    }
     const taken = (this.#options.otherNames ?? []).find((name) => humanKey(subject).startsWith(`${name}:`));
     if (taken === undefined) return subject;
     throw invalid(`the subject ${quoted(subject)} looks like one of the provider ${taken}`, {
@@ -253,12 +298,7 @@ export class TokenVerifier {
     });
   }
 
-  async #verified(
-    jwt: string,
-    audience: string,
-    types: ReadonlySet<string>,
-    requiredClaims: string[],
-  ): Promise<JWTVerifyResult> {
+  async #verified(jwt: string, audience: string, kind: TokenKind, requiredClaims: string[]): Promise<JWTVerifyResult> {
     const { issuer, clockToleranceMs = 30_000, clock } = this.#options;
     // Refused before any key is asked for: a stranger's token costs no request to the provider.
     if (issuerOf(jwt) !== issuer) throw invalid(`the token was issued by ${quoted(issuerOf(jwt))}, not by ${issuer}`);
@@ -271,7 +311,7 @@ export class TokenVerifier {
         currentDate: new Date(clock.now()),
         requiredClaims,
       });
-      checkKind(result, types);
+      checkKind(result, kind);
       const { iat } = result.payload;
       if (iat !== undefined && iat * 1_000 > clock.now() + clockToleranceMs) {
         throw invalid('the token was issued in the future', { hint: 'compare the clocks' });
@@ -313,46 +353,6 @@ export function issuerOf(jwt: string): unknown {
   } catch (error) {
     throw invalid('this is no JSON web token', { cause: error });
   }
-}
-
-/** Log-out tokens (OpenID Connect Back-Channel Logout) and other notices are signed with the same keys, and prove nothing. */
-function checkKind({ protectedHeader, payload }: JWTVerifyResult, types: ReadonlySet<string>): void {
-  const type = protectedHeader.typ;
-  const what = types === idTokenTypes ? 'ID token' : 'access token';
-  if (type !== undefined && !types.has(type.toLowerCase())) {
-    throw invalid(`a token of type ${quoted(type)} is no ${what}`);
-  }
-  if (payload['events'] !== undefined) throw invalid(`a token about events is no ${what}`);
-  // Keycloak and Amazon Cognito name the kind in a claim.
-  const fitting = types === idTokenTypes ? ['id'] : ['bearer', 'access'];
-  for (const kind of [payload['typ'], payload['token_use']]) {
-    if (kind === undefined || (typeof kind === 'string' && fitting.includes(kind.toLowerCase()))) continue;
-    throw invalid(`a token of the kind ${quoted(kind)} is no ${what}`);
-  }
-}
-
-/** OpenID Connect Core 1.0, sections 3.1.3.7 and 3.1.3.8. */
-function checkIdToken(claims: Claims, algorithm: string, { nonce, clientId, accessToken }: IdTokenAsk): void {
-  if (nonce === '' || claims['nonce'] !== nonce) throw invalid('the ID token answers another log-in (`nonce`)');
-  const party = claims['azp'];
-  const isForSeveral = Array.isArray(claims['aud']) && claims['aud'].length > 1;
-  if ((party !== undefined || isForSeveral) && party !== clientId) {
-    throw invalid(`the ID token was issued to ${quoted(party)} (\`azp\`), not to ${clientId}`);
-  }
-  const hash = claims['at_hash'];
-  if (hash === undefined || accessToken === undefined) return;
-  if (hash === halfHash(accessToken, algorithm)) return;
-  throw invalid('the access token is not the one that the ID token came with (`at_hash`)');
-}
-
-/** The left half of the hash that the signature algorithm uses. */
-function halfHash(text: string, algorithm: string): string | undefined {
-  const bits = /(256|384|512)$/.exec(algorithm)?.[1];
-  // EdDSA means Ed25519 here, which hashes with SHA-512.
-  const digest = createHash(`sha${algorithm === 'EdDSA' || algorithm === 'Ed25519' ? '512' : bits}`)
-    .update(text, 'ascii')
-    .digest();
-  return digest.subarray(0, digest.length / 2).toString('base64url');
 }
 
 /** An owner is a person: a chain of service accounts would hide the human at its end. */
