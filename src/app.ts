@@ -39,12 +39,14 @@ import type { TargetIdentity } from './gateway/target.ts';
 import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
+import { FreshGroups } from './identity/fresh-groups.ts';
 import { Humans } from './identity/humans.ts';
 import { Leavers } from './identity/leavers.ts';
-import { TokenVerifier } from './identity/oidc.ts';
 import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { IdentityProviders } from './identity/providers.ts';
 import { SamlLogin } from './identity/saml.ts';
+import { SessionRefresh } from './identity/session-refresh.ts';
 import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
@@ -57,6 +59,7 @@ import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
+import type { SeenPrincipal } from './store/principals.ts';
 import { reserveSample } from './store/samples.ts';
 import { finishAbandonedSessions, finishLostSessions, finishSession, insertSession } from './store/sessions.ts';
 import { WorkerPool, type WorkerPoolOptions } from './workers/pool.ts';
@@ -150,8 +153,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     closing.push(() => Promise.resolve(humans.close()));
     const directory = new PrincipalDirectory({ store, clock, humans });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
-    const { issuer, audience, clientId, groupsClaim, serviceAccounts } = configuration.identity;
-    const verifier = new TokenVerifier({ issuer, audience, groupsClaim, serviceAccounts, clock });
+    const { identity } = configuration;
+    const providers = new IdentityProviders({ identity, clock });
     const leavers: Leavers = new Leavers({
       store,
       record,
@@ -170,19 +173,41 @@ export async function startApp(options: AppOptions): Promise<App> {
       await leavers.check(principal);
       return principal;
     };
-    const enter = async (principal: Principal): Promise<Principal> => {
-      const admitted = await admit(principal);
-      await directory.seen(admitted);
-      return admitted;
-    };
+    const enter = async (principal: SeenPrincipal): Promise<Principal> =>
+      directory.seen({ ...principal, ...(await admit(principal)) });
     /** At the opening of a session, which was decided a moment ago. */
     const stillThere = async (principal: Principal): Promise<void> => {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
-    const verifyToken = async (jwt: string) => enter(await verifier.verify(jwt));
+    const verifyToken = async (jwt: string) => enter(await providers.verify(jwt));
+    const webSessions = new WebSessions({
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      key: keys.secret('web-sessions.key'),
+      ttlMs: configuration.api.webSessionTtlMs,
+      idleMs: configuration.api.webSessionIdleMs,
+    });
+    const flows = new Map(
+      providers.oidc.map((one) => {
+        const { issuer, audience, web, title } = one;
+        return [one.name, { flow: new CodeFlow({ issuer, audience, ...web, clock }), title }] as const;
+      }),
+    );
+    const sessionRefresh = new SessionRefresh({ webSessions, providers, flowOf: (name) => flows.get(name)?.flow });
+    const freshGroups = new FreshGroups({
+      providers,
+      directory,
+      refresh: (cookie) => sessionRefresh.refresh(cookie),
+      groupsMaxAgeMs: identity.groupsMaxAgeMs,
+      clock,
+    });
     const credentials = new CredentialService({ store, record, clock, random: randomBytes });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
+    const dutiesNow = async (principal: Principal, connection: string) =>
+      dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
     const policyConnection = (name: string) => wired.get(name)?.policy;
@@ -241,6 +266,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       boundsKey: keys.secret('bounds.key'),
       snapshotMaxAgeMs: configuration.runs.snapshotMaxAgeMs,
+      dutiesNow,
       onError,
     });
     closing.push(() => runs.close());
@@ -256,6 +282,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      principals: freshGroups,
+      dutiesOn,
     });
     const reserve = async (asked: Omit<Parameters<typeof reserveSample>[1], 'windowMs' | 'now'>) => ({
       ...(await reserveSample(store, { ...asked, windowMs: hourMs, now: undefined })),
@@ -342,32 +370,14 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
-    const { web } = configuration.identity;
-    const webSessions = new WebSessions({
-      store,
-      record,
-      clock,
-      random: randomBytes,
-      key: keys.secret('web-sessions.key'),
-      ttlMs: configuration.api.webSessionTtlMs,
-      idleMs: configuration.api.webSessionIdleMs,
-    });
-    const flow = new CodeFlow({
-      issuer,
-      clientId: web.clientId ?? clientId,
-      clientSecret: web.clientSecret && readSecret(web.clientSecret),
-      scopes: web.scopes,
-      parameters: web.parameters,
-      audience,
-      clock,
-    });
     const pageUrl = () => publicUrl ?? '';
     const pageLogin = new PageLogin({
       store,
       clock,
       webSessions,
-      flows: new Map([['default', { flow, title: new URL(issuer).host }]]),
-      verifyToken,
+      flows,
+      verifyLogin: async (provider, tokens, nonce) =>
+        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
       publicUrl: pageUrl,
     });
 
@@ -391,7 +401,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       logDirectory,
       note,
       encode: encodeEntry,
-      login: { issuer, clientId, audience },
+      cliLogins: providers.cliLogins,
       pageLogin,
       samlLogin,
       webSessions,
@@ -400,6 +410,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       publicUrl: pageUrl,
       gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
+      freshPrincipal: (principal, proof) => freshGroups.freshPrincipal(principal, proof),
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),

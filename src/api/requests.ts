@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { RequestState } from '../store/database.ts';
 import type { RequestRecord } from '../store/requests.ts';
-import { caller, needDuty } from './caller.ts';
+import { caller, freshCaller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 const comment = {
@@ -74,7 +74,7 @@ export const requestRoutes =
         `/requests/:id/${verdict}`,
         { schema: comment },
         async (request) => {
-          const principal = await caller(request, services);
+          const principal = await freshCaller(request, services);
           const { request: found } = await services.requests.get(request.params.id);
           const duties = services.dutiesOn(principal, found.connection);
           const decided = await services.requests.decide(

@@ -32,6 +32,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   // The instance's type depends on TLS only in its server; the routes do not care.
   const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
   app.decorateRequest('principal', undefined);
+  app.decorateRequest('proof', undefined);
   app.setErrorHandler((cause, request, reply) => {
     const error = apiError(cause, services);
     if (

@@ -30,6 +30,8 @@ export interface PrincipalsTable {
   email: string | null;
   groups: Json<string[]>;
   last_seen_at: Date;
+  groups_at: Date;
+  provider: string;
 }
 
 export interface CredentialsTable {
