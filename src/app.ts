@@ -3,8 +3,10 @@
  * that with a configuration file, signals and a server log.
  */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type net from 'node:net';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { buildApi } from './api/server.ts';
 import type { ApiServices } from './api/services.ts';
@@ -31,16 +33,24 @@ import {
   type DataPlaneOptions,
   type WiredConnection,
 } from './gateway/data-plane.ts';
+import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
 import { AccountAccess, isKey } from './identity/account-access.ts';
+import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
+import { FreshGroups } from './identity/fresh-groups.ts';
 import { Humans } from './identity/humans.ts';
-import { TokenVerifier } from './identity/oidc.ts';
+import { Leavers } from './identity/leavers.ts';
+import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
 import { Revocations } from './identity/revocations.ts';
+import { IdentityProviders } from './identity/providers.ts';
+import { SamlLogin } from './identity/saml.ts';
 import { ServiceAccounts } from './identity/service-accounts.ts';
+import { SessionRefresh } from './identity/session-refresh.ts';
+import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
@@ -48,10 +58,11 @@ import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
-import type { PolicyConnection } from './policy/entities.ts';
+import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
+import type { SeenPrincipal } from './store/principals.ts';
 import { reserveSample } from './store/samples.ts';
 import { finishAbandonedSessions, finishLostSessions, finishSession, insertSession } from './store/sessions.ts';
 import { WorkerPool, type WorkerPoolOptions } from './workers/pool.ts';
@@ -145,23 +156,77 @@ export async function startApp(options: AppOptions): Promise<App> {
     closing.push(() => Promise.resolve(humans.close()));
     const directory = new PrincipalDirectory({ store, clock, humans });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
-    const { issuer, audience, clientId, groupsClaim, serviceAccounts } = configuration.identity;
-    const verifier = new TokenVerifier({ issuer, audience, groupsClaim, serviceAccounts, clock });
-    const { keyMaxTtlMs, ownerUnseenMs } = configuration.identity.accounts;
+    const { identity } = configuration;
+    const providers = new IdentityProviders({ identity, clock });
+    const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
     const access = new AccountAccess({ store, clock, ownerUnseenMs });
-    const verifyToken = async (token: string): Promise<Principal> => {
-      const principal = isKey(token) ? await access.verify(token) : await verifier.verify(token);
-      if (!isKey(token)) await access.admit(principal);
-      await directory.seen(principal);
-      return principal;
-    };
     const current = (principal: Principal) => access.current(principal);
+    const leavers: Leavers = new Leavers({
+      store,
+      record,
+      humanKey,
+      steps: {
+        endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
+        revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
+        endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
+        withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
+        voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
+        disableServiceAccounts: async (human, reason) => (await accounts.disableOwnedBy(human, reason)).length,
+      },
+      onError,
+    });
+    const admit = async (principal: Principal): Promise<Principal> => {
+      await leavers.check(principal);
+      const now = await current(principal);
+      if (now !== undefined) return now;
+      throw new CountersignError('principal_disabled', `countersign: ${principal.id} may not come in any more`);
+    };
+    const enter = async (principal: SeenPrincipal): Promise<Principal> =>
+      directory.seen({ ...principal, ...(await admit(principal)) });
+    /** At the opening of a session, which was decided a moment ago. */
+    const stillThere = async (principal: Principal): Promise<void> => {
+      const { groups } = await admit(principal);
+      if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
+    };
+    const verifyToken = async (token: string): Promise<Principal> => {
+      if (isKey(token)) return enter(await access.verify(token));
+      const principal = await providers.verify(token);
+      await access.admit(principal);
+      return enter(principal);
+    };
+    const webSessions = new WebSessions({
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      key: keys.secret('web-sessions.key'),
+      ttlMs: configuration.api.webSessionTtlMs,
+      idleMs: configuration.api.webSessionIdleMs,
+    });
+    const flows = new Map(
+      providers.oidc.map((one) => {
+        const { issuer, audience, web, title } = one;
+        return [one.name, { flow: new CodeFlow({ issuer, audience, ...web, clock }), title }] as const;
+      }),
+    );
+    const sessionRefresh = new SessionRefresh({ webSessions, providers, flowOf: (name) => flows.get(name)?.flow });
+    const freshGroups = new FreshGroups({
+      providers,
+      directory,
+      managedGroups: (principalId) => access.groupsOf(principalId),
+      refresh: (cookie) => sessionRefresh.refresh(cookie),
+      groupsMaxAgeMs: identity.groupsMaxAgeMs,
+      clock,
+    });
     const credentials = new CredentialService({ store, record, clock, random: randomBytes, current });
-    let endSessions: Carrier['endSessions'] = () => undefined;
-    const revocations = new Revocations({ store, clock, end: (mark, error) => endSessions(mark, error) });
-    revocations.start(onError);
-    closing.push(() => Promise.resolve(revocations.close()));
+    const revocations = new Revocations({
+      store,
+      clock,
+      end: (credentialUser, error) => carrier.endSessions({ credentialUser }, error),
+    });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
+    const dutiesNow = async (principal: Principal, connection: string) =>
+      dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
     const accounts = new ServiceAccounts({
@@ -178,7 +243,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       endRevoked: () => revocations.check(),
     });
-    await accounts.adopt(serviceAccounts);
+    await accounts.adopt(identity.serviceAccounts);
     const policyConnection = (name: string) => wired.get(name)?.policy;
     const services = {
       store,
@@ -210,6 +275,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       record,
       clock,
       grantDurationMs: 24 * hourMs,
+      executorGroups: (name) => rules.groupsWith('executor', name),
     });
     const ledger = new Ledger({
       store,
@@ -234,11 +300,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       boundsKey: keys.secret('bounds.key'),
       snapshotMaxAgeMs: configuration.runs.snapshotMaxAgeMs,
+      dutiesNow,
       onError,
     });
     closing.push(() => runs.close());
 
-    let publicUrl = configuration.api.publicUrl;
+    let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const holds = new HoldService({
       requests,
       grants,
@@ -246,8 +313,11 @@ export async function startApp(options: AppOptions): Promise<App> {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
+      policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      principals: freshGroups,
+      dutiesOn,
     });
     const reserve = async (asked: Omit<Parameters<typeof reserveSample>[1], 'windowMs' | 'now'>) => ({
       ...(await reserveSample(store, { ...asked, windowMs: hourMs, now: undefined })),
@@ -255,8 +325,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
 
     const controlPlane: ControlPlane = {
-      sessionOpened: ({ identity, connection, clientAddress, application }) =>
-        insertSession(store, {
+      sessionOpened: async ({ identity, connection, clientAddress, application }) => {
+        await stillThere(identity.principal);
+        await insertSession(store, {
           id: identity.sessionId,
           principalId: identity.principal.id,
           human: identity.principal.human,
@@ -267,7 +338,8 @@ export async function startApp(options: AppOptions): Promise<App> {
           application,
           node,
           startedAt: new Date(clock.now()),
-        }),
+        });
+      },
       sessionClosed: async (sessionId, totals) => {
         await finishSession(store, sessionId, totals, new Date(clock.now()));
       },
@@ -299,7 +371,8 @@ export async function startApp(options: AppOptions): Promise<App> {
           return (
             found && {
               verifier: found.verifier,
-              principal: found.principal,
+              // Whoever may not come in learns it after the password was proved, when the session opens.
+              principal: await admit(found.principal).catch(() => found.principal),
               connection: found.connection,
               runId: found.runId,
             }
@@ -326,7 +399,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       onError,
     });
     closing.push(() => carrier.close());
-    endSessions = (mark, error) => carrier.endSessions(mark, error);
+    revocations.start(onError);
+    closing.push(() => Promise.resolve(revocations.close()));
     const servers = await listen(
       { hosts, port: postgres.port, socketDirectory: postgres.socket },
       (socket, isLocal) => carrier.accept(socket, isLocal),
@@ -338,6 +412,27 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
+    const pageUrl = () => publicUrl ?? '';
+    const pageLogin = new PageLogin({
+      store,
+      clock,
+      webSessions,
+      flows,
+      verifyLogin: async (provider, tokens, nonce) =>
+        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
+      publicUrl: pageUrl,
+    });
+
+    const samlLogin = new SamlLogin({
+      providers: configuration.identity.providers.filter((one) => one.kind === 'saml'),
+      readFile: (file) => readFileSync(file, 'utf8'),
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      publicUrl: pageUrl,
+    });
+
     const apiServices: ApiServices = {
       version,
       node,
@@ -348,9 +443,16 @@ export async function startApp(options: AppOptions): Promise<App> {
       logDirectory,
       note,
       encode: encodeEntry,
-      login: { issuer, clientId, audience },
+      cliLogins: providers.cliLogins,
+      pageLogin,
+      samlLogin,
+      webSessions,
+      admit,
+      enter,
+      publicUrl: pageUrl,
       gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
+      freshPrincipal: (principal, proof) => freshGroups.freshPrincipal(principal, proof),
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),
@@ -404,8 +506,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
       credentials.sweep().catch(onError);
+      webSessions.sweep().catch(onError);
+      samlLogin.sweep().catch(onError);
     }, sweepMs);
     closing.push(() => Promise.resolve(clearInterval(sweep)));
+    const leaversSweep = setInterval(() => void leavers.sweep().catch(onError), configuration.identity.leaversPollMs);
+    closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
 
     return {
       postgresPort: servers.port,
@@ -451,7 +557,8 @@ function withPlanning({ configuration, target, listener }: WiredConnection): Wir
 /** Whoever carries the sessions: this process itself, or its workers. */
 interface Carrier {
   accept(socket: net.Socket, isLocal: boolean): void;
-  endSessions(credentialUser: string, error: CountersignError): void;
+  /** Resolves when they are over. */
+  endSessions(match: SessionMatch, error: CountersignError): Promise<void>;
   reload(configuration: Configuration): void;
   readonly workers: readonly number[];
   close(): Promise<void>;
@@ -469,8 +576,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
     const plane = await DataPlane.start({ ...parts, seats: seatKeeper(seats), cancelElsewhere: () => undefined });
     return {
       accept: (socket, isLocal) => plane.listener.accept(socket, isLocal),
-      endSessions: (user, error) =>
-        void plane.listener.endSessions((session) => session.credentialUser === user, error),
+      endSessions: async (match, error) => void plane.listener.endSessions(match, error),
       reload: () => undefined,
       workers: [],
       close: () => plane.close(),
@@ -479,7 +585,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
   const pool = await WorkerPool.start({ ...parts, workers, seats });
   return {
     accept: (socket, isLocal) => pool.accept({ socket, isLocal }),
-    endSessions: (user, error) => pool.endSessions(user, error),
+    endSessions: (match, error) => pool.endSessions(match, error),
     reload: (configuration) => pool.reload(configuration),
     get workers() {
       return pool.pids;
@@ -536,6 +642,12 @@ function errorHandler(logger: Logger): (cause: unknown) => CountersignError {
     if (error.code === 'internal') logger.error({ err: cause }, 'unexpected error');
     return error;
   };
+}
+
+function groupsChanged(principalId: string): CountersignError {
+  return new CountersignError('groups_changed', `countersign: the groups of ${principalId} have changed`, {
+    hint: 'connect again',
+  });
 }
 
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */

@@ -33,7 +33,15 @@ export function jobInput(more: Partial<GrantInput> = {}, authors = [author('dora
   return {
     kind: 'job',
     job: { name: 'export', path: 'jobs/export.yaml', contentDigest: hex('1'), commit: '2'.repeat(40), authors },
-    target: { host: 'db.test', port: 5432, database: 'crm', systemIdentifier: '7300', engine: 'postgres' },
+    target: {
+      host: 'db.test',
+      port: 5432,
+      database: 'crm',
+      systemIdentifier: '7300',
+      databaseOid: '16384',
+      timeline: 1,
+      engine: 'postgres',
+    },
     searchPath: ['public'],
     definitions: [
       { name: 'public.customers', digest: hex('3') },

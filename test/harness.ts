@@ -22,7 +22,7 @@ export interface HarnessOptions {
   /** Run in database `crm` of the target as its superuser, before roles get their rights. */
   readonly schema: string;
   readonly configure?: (configuration: Record<string, unknown>) => void;
-  /** People who log in by the device flow, see `person`. */
+  /** More people who can log in, see `person`. */
   readonly accounts?: readonly OidcAccount[];
   /** Of the target and the control store. */
   readonly version?: 'embedded' | 'debian15';
@@ -37,7 +37,7 @@ export interface Harness {
   readonly configuration: Configuration;
   /** An access token; people of the tests are service clients with an owner of their own, which is quicker than a browser. */
   token(who: Who): Promise<string>;
-  /** An access token of one of `accounts`, who logs in with their password. */
+  /** An access token of somebody who logs in with their password by the device flow. */
   person(id: string): Promise<string>;
   api<T>(who: Who, method: string, route: string, body?: unknown): Promise<{ status: number; body: T }>;
   /** A connected client of the gateway; it is ended with the harness. */
@@ -76,6 +76,21 @@ const groups: Record<Who, string[]> = {
   reader: ['readers'],
   builder: ['readers', 'builders'],
 };
+
+/** The same humans in person, as they log in to the page. */
+export const people: readonly OidcAccount[] = [
+  ['dana', 'Dana Designer', 'chunk-designers'],
+  ['eli', 'Eli Executor', 'chunk-executors'],
+  ['erin', 'Erin Executor', 'chunk-executors'],
+  ['ana', 'Ana Auditor', 'auditors'],
+  ['nora', 'Nora Nobody', 'others'],
+].map(([id = '', displayName, group = '']) => ({
+  id,
+  password: `${id}-password`,
+  displayName,
+  email: `${id}@example.test`,
+  groups: [group],
+}));
 
 const secret = 'test-secret';
 const rolePassword = 'test-role';
@@ -118,7 +133,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
     const names = Object.keys(owners) as Who[];
     const provider = await startOidcProvider({
       services: names.map((id) => ({ id, secret, groups: groups[id] })),
-      accounts: options.accounts,
+      accounts: [...people, ...(options.accounts ?? [])],
     });
     closing.push(() => provider.close());
     const certificate = await makeCertificate({ hosts: ['localhost', '127.0.0.1'] });

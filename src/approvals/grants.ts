@@ -224,7 +224,7 @@ export class GrantService {
       notApproved(request, grant, decisions, subject) ??
       refusalOf(mayExecute(policySet(), { principal, duties }, subject.duty)) ??
       notAmong(principal, duties, executors) ??
-      otherSession(request, claim.sessionId)
+      otherSession(request, subject.input, claim.sessionId)
     );
   }
 
@@ -290,6 +290,10 @@ function notAmong(
   duties: readonly Duty[],
   executors: GrantInput['executors'],
 ): Refusal | undefined {
+  if (executors.principal !== undefined && executors.principal !== principal.id) {
+    const reason = `it was approved for execution by ${executors.principal}`;
+    return { code: 'duty_conflict', policies: ['countersign/executors'], reason };
+  }
   const inGroup = executors.groups.length === 0 || principal.groups.some((group) => executors.groups.includes(group));
   if (duties.includes(executors.duty) && inGroup) return undefined;
   const groups = executors.groups.length === 0 ? '' : ` in ${executors.groups.join(' or ')}`;
@@ -297,8 +301,12 @@ function notAmong(
   return { code: 'duty_missing', policies: ['countersign/executors'], reason };
 }
 
-function otherSession(request: RequestRecord, sessionId: string | undefined): Refusal | undefined {
-  if (request.kind === 'job' || (request.sessionId !== undefined && request.sessionId === sessionId)) return undefined;
+/** The store says which session waited, and the digest says it too, where it matters: both have to be this one. */
+function otherSession(request: RequestRecord, input: GrantInput, sessionId: string | undefined): Refusal | undefined {
+  if (request.kind === 'job') return undefined;
+  const { session } = input.executors;
+  const waited = request.sessionId !== undefined && request.sessionId === sessionId;
+  if (waited && (session === undefined || session === sessionId)) return undefined;
   const reason = `the approved ${request.kind} belongs to the session that asked for it`;
   return { code: 'grant_missing', policies: ['countersign/session'], reason, hint: 'make a new request' };
 }

@@ -82,6 +82,14 @@ export class AccountAccess {
     return typeof now === 'string' || now.human !== humanKey(principal.human) ? undefined : now;
   }
 
+  /** The groups that an account of the store has at this moment; undefined for everybody else. */
+  async groupsOf(principalId: string): Promise<readonly string[] | undefined> {
+    const account = await findServiceAccount(this.#options.store, principalId);
+    if (account?.source !== 'store') return undefined;
+    const principal = await this.#principalOf(account);
+    return typeof principal === 'string' ? [] : principal.groups;
+  }
+
   /** The account as a principal; or why it is none. */
   async #principalOf(account: ServiceAccountRecord): Promise<Principal | string> {
     const { store, clock, ownerUnseenMs } = this.#options;

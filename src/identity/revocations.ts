@@ -14,7 +14,7 @@ export interface RevocationsOptions {
   readonly store: Store;
   readonly clock: Clock;
   /** Ends the live sessions of this node that were opened with this. */
-  readonly end: (openedWith: string, error: CountersignError) => void;
+  readonly end: (openedWith: string, error: CountersignError) => Promise<void>;
 }
 
 const pollMs = 1_000;
@@ -83,17 +83,17 @@ export class Revocations {
       this.#forgotten.delete(user);
       this.#credentials.delete(user);
     }
-    this.#over(this.#credentials, await revokedCredentials(store, [...this.#credentials.keys()]), 'credential');
+    await this.#over(this.#credentials, await revokedCredentials(store, [...this.#credentials.keys()]), 'credential');
     const hashes = [...this.#keys.keys()].map((mark) => mark.slice('key:'.length));
-    this.#over(
+    await this.#over(
       this.#keys,
       (await revokedAmong(store, hashes)).map((hash) => `key:${hash}`),
       'key',
     );
-    this.#over(this.#accounts, await disabledAmong(store, [...this.#accounts.keys()]), 'service account');
+    await this.#over(this.#accounts, await disabledAmong(store, [...this.#accounts.keys()]), 'service account');
   }
 
-  #over(watched: Map<string, number | undefined>, over: readonly string[], what: string): void {
+  async #over(watched: Map<string, number | undefined>, over: readonly string[], what: string): Promise<void> {
     const { clock, end } = this.#options;
     const nowMs = clock.now();
     const ended = new Set(over);
@@ -102,7 +102,7 @@ export class Revocations {
       else if (sinceMs !== undefined && nowMs - sinceMs > keepMs) watched.delete(mark);
       else {
         watched.set(mark, sinceMs ?? nowMs);
-        end(mark, revoked(what));
+        await end(mark, revoked(what));
       }
     }
   }

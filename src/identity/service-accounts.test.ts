@@ -29,7 +29,7 @@ function startNode() {
   const access = new AccountAccess({ store, clock, ownerUnseenMs: 30 * dayMs });
   const current = (principal: Principal) => access.current(principal);
   const credentials = new CredentialService({ store, record: quiet, clock, random: randomBytes, current });
-  const revocations = new Revocations({ store, clock, end: (mark) => void ended.push(mark) });
+  const revocations = new Revocations({ store, clock, end: (mark) => Promise.resolve(void ended.push(mark)) });
   const accounts = new ServiceAccounts({
     store,
     clock,

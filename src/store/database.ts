@@ -30,6 +30,8 @@ export interface PrincipalsTable {
   email: string | null;
   groups: Json<string[]>;
   last_seen_at: Date;
+  groups_at: Date;
+  provider: string;
 }
 
 export interface CredentialsTable {
@@ -161,6 +163,83 @@ export interface SampleReadsTable {
   rule: Generated<string>;
 }
 
+export interface SamlRequestsTable {
+  id: string;
+  provider: string;
+  browser_hash: Buffer;
+  return_to: string;
+  expires_at: Date;
+  code_hash: Buffer | null;
+  principal_json: string | null;
+  session_expires_at: Date | null;
+}
+
+export interface SamlAssertionsTable {
+  provider: string;
+  assertion_id: string;
+  expires_at: Date;
+}
+
+export interface ScimUsersTable {
+  id: string;
+  user_name: string;
+  user_name_key: string;
+  external_id: string | null;
+  principal_id: string;
+  active: boolean;
+  resource: Json<object>;
+  version: number;
+  groups_changed_at: Date;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface ScimGroupsTable {
+  id: string;
+  display_name: string;
+  display_name_key: string;
+  external_id: string | null;
+  version: number;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface ScimMembersTable {
+  group_id: string;
+  user_id: string;
+}
+
+export interface LeaversTable {
+  principal_id: string;
+  source: 'scim' | 'admin';
+  human: string;
+  human_key: string;
+  reason: string;
+  removed_by: string;
+  removed_at: Date;
+  finished_at: Date | null;
+}
+
+export interface WebSessionsTable {
+  cookie_hash: Buffer;
+  principal_id: string;
+  human: string;
+  provider: string;
+  refresh_token: Buffer | null;
+  created_at: Date;
+  seen_at: Date;
+  expires_at: Date;
+}
+
+export interface LoginFlowsTable {
+  state_hash: Buffer;
+  provider: string;
+  nonce: string;
+  code_verifier: string;
+  return_to: string;
+  expires_at: Date;
+}
+
 export interface HumansTable {
   name: string;
   first_seen_at: Date;
@@ -242,6 +321,14 @@ export interface Database {
   chunks: ChunksTable;
   sessions: SessionsTable;
   sample_reads: SampleReadsTable;
+  saml_requests: SamlRequestsTable;
+  saml_assertions: SamlAssertionsTable;
+  scim_users: ScimUsersTable;
+  scim_groups: ScimGroupsTable;
+  scim_members: ScimMembersTable;
+  leavers: LeaversTable;
+  web_sessions: WebSessionsTable;
+  login_flows: LoginFlowsTable;
 }
 
 export type Store = Kysely<Database>;
