@@ -140,7 +140,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       for (const { target } of wired.values()) await target.close();
     });
 
-    const directory = new PrincipalDirectory({ store, clock });
+    const directory = new PrincipalDirectory({ store, clock, onChanged: (id) => credentials.forget(id) });
     await directory.refresh();
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;

@@ -24,11 +24,14 @@ const maxRemembered = 10_000;
 export interface PrincipalDirectoryOptions {
   readonly store: Store;
   readonly clock: Clock;
+  /** Called when a principal is not what this node wrote last. */
+  readonly onChanged?: ((principalId: string) => void) | undefined;
 }
 
 export class PrincipalDirectory {
   readonly #store: Store;
   readonly #clock: Clock;
+  readonly #onChanged: ((principalId: string) => void) | undefined;
   /** What this node wrote last, so that a hundred API calls are not a hundred writes. */
   readonly #written = new Map<string, { readonly text: string; readonly atMs: number; readonly groupsAtMs: number }>();
   /** Lower-case e-mail address -> humans. */
@@ -37,6 +40,7 @@ export class PrincipalDirectory {
   constructor(options: PrincipalDirectoryOptions) {
     this.#store = options.store;
     this.#clock = options.clock;
+    this.#onChanged = options.onChanged;
   }
 
   /**
@@ -64,6 +68,7 @@ export class PrincipalDirectory {
     if (this.#written.size >= maxRemembered) this.#written.clear();
     this.#written.delete(id);
     this.#remember(known);
+    if (last?.text !== text) this.#onChanged?.(id);
     if (stored.groupsAt.getTime() > groupsAt.getTime()) {
       return { ...known, groups: groups.filter((group) => stored.groups.includes(group)) };
     }
