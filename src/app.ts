@@ -151,7 +151,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     await humans.adopt(configuration.identity.links);
     humans.start(onError);
     closing.push(() => Promise.resolve(humans.close()));
-    const directory = new PrincipalDirectory({ store, clock, humans });
+    const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
     const providers = new IdentityProviders({ identity, clock });
