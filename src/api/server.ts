@@ -10,6 +10,7 @@ import { CountersignError } from '../errors.ts';
 import { connectionRoutes } from './connections.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { isForPage, page, sendDocument } from './page.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
@@ -52,7 +53,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  app.setNotFoundHandler((request) => {
+  const pageOptions = { logInOrigins: [new URL(services.login.issuer).origin] };
+  app.setNotFoundHandler((request, reply) => {
+    if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
   });
   await app.register(helmet, {
@@ -73,6 +76,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       security: [{ token: [] }],
     },
   });
+  await app.register(page(pageOptions));
   await app.register(
     async (api) => {
       api.get('/health', { schema: { security: [] } }, () => ({
