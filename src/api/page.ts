@@ -13,6 +13,7 @@ import { CountersignError } from '../errors.ts';
 /** The addresses of the page; web/src/routes.tsx draws them. */
 export const pageRoutes = [
   '/',
+  '/login',
   '/requests/:id',
   '/jobs',
   '/jobs/:job',

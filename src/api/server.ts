@@ -7,6 +7,7 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
+import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
@@ -77,6 +78,8 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     },
   });
   await app.register(page(pageOptions));
+  await registerCookies(app);
+  await app.register(authRoutes(services));
   await app.register(
     async (api) => {
       api.get('/health', { schema: { security: [] } }, () => ({
