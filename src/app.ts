@@ -60,6 +60,7 @@ import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
+import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
 import type { SeenPrincipal } from './store/principals.ts';
@@ -154,7 +155,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     await humans.adopt(configuration.identity.links);
     humans.start(onError);
     closing.push(() => Promise.resolve(humans.close()));
-    const directory = new PrincipalDirectory({ store, clock, humans });
+    const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
     const providers = new IdentityProviders({ identity, clock });
@@ -305,6 +306,12 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     closing.push(() => runs.close());
 
+    const changes = new ChangeFeed(pool.options);
+    closing.push(() => changes.close());
+    // A hint that is lost makes a page look a little later.
+    const changedSession = (sessionId: string) =>
+      void notifyChange(store, 'sessions', sessionId).catch(() => undefined);
+
     let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const holds = new HoldService({
       requests,
@@ -314,7 +321,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
       policies: () => rules.policies.digest,
-      addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
+      addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
       principals: freshGroups,
       dutiesOn,
@@ -339,9 +346,11 @@ export async function startApp(options: AppOptions): Promise<App> {
           node,
           startedAt: new Date(clock.now()),
         });
+        changedSession(identity.sessionId);
       },
       sessionClosed: async (sessionId, totals) => {
         await finishSession(store, sessionId, totals, new Date(clock.now()));
+        changedSession(sessionId);
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
@@ -480,6 +489,8 @@ export async function startApp(options: AppOptions): Promise<App> {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
         return draftFromSession({ node, log: published, connection: jobConnection }, session);
       },
+      changes,
+      maxEventStreams: configuration.api.maxEventStreams,
       runs,
       ledger,
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),

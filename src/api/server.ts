@@ -9,8 +9,10 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
 import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
+import { eventRoutes } from './events.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { isForPage, page, sendDocument } from './page.ts';
 import { peopleRoutes } from './people.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
@@ -57,7 +59,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  app.setNotFoundHandler((request) => {
+  const pageOptions = { logInOrigins: [new URL(services.login.issuer).origin] };
+  app.setNotFoundHandler((request, reply) => {
+    if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
   });
   await app.register(helmet, {
@@ -78,6 +82,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       security: [{ token: [] }],
     },
   });
+  await app.register(page(pageOptions));
   await registerCookies(app);
   await app.register(authRoutes(services));
   await app.register(samlRoutes(services));
@@ -98,6 +103,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
+      await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
     },
     { prefix: '/api/v1' },
   );

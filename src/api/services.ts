@@ -21,6 +21,7 @@ import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { ChangeFeed } from '../store/changes.ts';
 import type { Store } from '../store/database.ts';
 import type { SeenPrincipal } from '../store/principals.ts';
 import type { StoredSession } from '../store/sessions.ts';
@@ -80,6 +81,8 @@ export interface ApiServices {
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;
+  readonly changes: ChangeFeed;
+  readonly maxEventStreams: number;
   readonly runs: RunService;
   readonly ledger: Ledger;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;

@@ -20,11 +20,14 @@ export interface PrincipalDirectoryOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly humans: Humans;
+  /** Called when a principal is not what this node wrote last. */
+  readonly onChanged?: ((principalId: string) => void) | undefined;
 }
 
 export class PrincipalDirectory {
   readonly #store: Store;
   readonly #clock: Clock;
+  readonly #onChanged: ((principalId: string) => void) | undefined;
   /** What this node wrote last, so that a hundred API calls are not a hundred writes. */
   readonly #written = new Map<string, { readonly text: string; readonly atMs: number; readonly groupsAtMs: number }>();
   readonly #humans: Humans;
@@ -33,6 +36,7 @@ export class PrincipalDirectory {
     this.#store = options.store;
     this.#clock = options.clock;
     this.#humans = options.humans;
+    this.#onChanged = options.onChanged;
   }
 
   /**
@@ -60,6 +64,7 @@ export class PrincipalDirectory {
     }
     if (this.#written.size >= maxRemembered) this.#written.clear();
     this.#written.delete(id);
+    if (last?.text !== text) this.#onChanged?.(id);
     if (stored.groupsAt.getTime() > groupsAt.getTime()) {
       return { ...known, groups: groups.filter((group) => stored.groups.includes(group)) };
     }

@@ -338,7 +338,8 @@ export class TokenVerifier {
         hint: 'an administrator registers it under identity.serviceAccounts, with the person who owns it',
       });
     }
-    if (!serviceAccounts.some((one) => one.name === subject || one.subject === subject)) return undefined;
+    const isNamed = (one: ServiceAccountConfig) => this.name === defaultProvider && one.name === subject;
+    if (!serviceAccounts.some((one) => isNamed(one) || one.subject === subject)) return undefined;
     throw invalid(`${quoted(subject)} is a service account, but this token was not issued to it as a client`, {
       hint: 'a person must not have the name of a service account',
     });
