@@ -11,7 +11,6 @@ import { Humans } from './humans.ts';
 import { FreshGroups, type FreshGroupsOptions } from './fresh-groups.ts';
 import { IdentityProviders } from './providers.ts';
 import { SessionRefresh, type SessionRefreshOptions } from './session-refresh.ts';
-import type { Principal } from './principal.ts';
 
 const minuteMs = 60_000;
 const groups = ['chunk-designers', 'staff'];
@@ -202,7 +201,7 @@ void describe('the refresh of a log-in', () => {
         Promise.resolve(
           state.ended > 0
             ? undefined
-            : { principal: principal as Principal, provider: 'default', expiresAt: new Date() },
+            : { principal, provider: 'default', expiresAt: new Date() },
         ),
       refreshTokenOf: () => Promise.resolve(state.refreshToken),
       keepRefreshToken: (_cookie, token) => {
