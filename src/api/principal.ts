@@ -9,7 +9,7 @@ export const principalRoutes =
     await Promise.resolve();
     api.get('/login', { schema: { security: [] } }, () => ({
       ...services.cliLogins[0],
-      providers: services.pageLogin.providers,
+      providers: [...services.pageLogin.providers, ...services.samlLogin.providers],
       cli: services.cliLogins,
     }));
 

@@ -1,4 +1,4 @@
-import type { FastifyPluginAsync } from 'fastify';
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { RequestState } from '../store/database.ts';
 import type { RequestRecord } from '../store/requests.ts';
 import { caller, freshCaller, needDuty } from './caller.ts';
@@ -37,15 +37,17 @@ export const requestRoutes =
       },
     );
 
-    api.get<{ Params: { id: string } }>('/requests/:id', async (request) => {
+    /** The request, for whom it is. */
+    const visible = async (request: FastifyRequest, id: string) => {
       const principal = await caller(request, services);
-      const detail = await services.requests.get(request.params.id);
-      needDuty(
-        principal,
-        services.dutiesOn(principal, detail.request.connection),
-        ['designer', 'approver', 'executor', 'auditor'],
-        'see this request',
-      );
+      const detail = await services.requests.get(id);
+      const duties = services.dutiesOn(principal, detail.request.connection);
+      needDuty(principal, duties, ['designer', 'approver', 'executor', 'auditor'], 'see this request');
+      return detail;
+    };
+
+    api.get<{ Params: { id: string } }>('/requests/:id', async (request) => {
+      const detail = await visible(request, request.params.id);
       return {
         ...summary(detail.request),
         // The exact text that was digested, so that anybody can compute the digest again.
@@ -56,6 +58,15 @@ export const requestRoutes =
         approvalsNeeded: detail.approvalsNeeded,
         approvalsGiven: detail.approvalsGiven,
       };
+    });
+
+    // The bytes of the body are what is digested, no more and no less.
+    api.get<{ Params: { id: string } }>('/requests/:id/digest', async (request, reply) => {
+      const { digest, digestInputJson } = (await visible(request, request.params.id)).request;
+      return reply
+        .header('content-type', 'application/json')
+        .header('repr-digest', `sha-256=:${Buffer.from(digest, 'hex').toString('base64')}:`)
+        .send(Buffer.from(digestInputJson));
     });
 
     for (const verdict of ['approve', 'reject'] as const) {

@@ -10,6 +10,7 @@ import type { CountersignError } from '../errors.ts';
 import type { Proof } from '../identity/fresh-groups.ts';
 import type { CliLogin } from '../identity/providers.ts';
 import type { PageLogin } from '../identity/page-login.ts';
+import type { SamlLogin } from '../identity/saml.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Ledger } from '../jobs/ledger.ts';
@@ -18,6 +19,7 @@ import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Store } from '../store/database.ts';
+import type { SeenPrincipal } from '../store/principals.ts';
 import type { StoredSession } from '../store/sessions.ts';
 
 export interface ApiConnection {
@@ -41,7 +43,15 @@ export interface ApiServices {
   /** How the command line logs in; the first is what it uses if nobody says which. */
   readonly cliLogins: readonly CliLogin[];
   readonly pageLogin: PageLogin;
+  readonly samlLogin: SamlLogin;
   readonly webSessions: WebSessions;
+  /**
+   * Everybody who has proved who they are passes here, at every call: with the groups that count now, or refused.
+   * @throws principal_disabled, principal_not_provisioned
+   */
+  readonly admit: (principal: Principal) => Promise<Principal>;
+  /** The same for somebody who has just proved it; the principal is in the directory afterwards. */
+  readonly enter: (principal: SeenPrincipal) => Promise<Principal>;
   /** The address that people use, without a slash at its end. */
   readonly publicUrl: () => string;
   /** How clients reach the PostgreSQL listener. */

@@ -7,13 +7,8 @@ import { CountersignError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { canonicalJson } from '../lib/canonical-json.ts';
 import type { Store } from '../store/database.ts';
-import {
-  findPrincipal,
-  listPrincipals,
-  upsertPrincipal,
-  type SeenPrincipal,
-  type StoredPrincipal,
-} from '../store/principals.ts';
+import { findPrincipal, upsertPrincipal, type SeenPrincipal, type StoredPrincipal } from '../store/principals.ts';
+import type { Humans } from './humans.ts';
 import type { Principal } from './principal.ts';
 
 /** An unchanged principal is written again (its `last_seen_at`) no sooner than this. */
@@ -24,6 +19,7 @@ const maxRemembered = 10_000;
 export interface PrincipalDirectoryOptions {
   readonly store: Store;
   readonly clock: Clock;
+  readonly humans: Humans;
   /** Called when a principal is not what this node wrote last. */
   readonly onChanged?: ((principalId: string) => void) | undefined;
 }
@@ -34,12 +30,12 @@ export class PrincipalDirectory {
   readonly #onChanged: ((principalId: string) => void) | undefined;
   /** What this node wrote last, so that a hundred API calls are not a hundred writes. */
   readonly #written = new Map<string, { readonly text: string; readonly atMs: number; readonly groupsAtMs: number }>();
-  /** Lower-case e-mail address -> humans. */
-  #humans = new Map<string, Set<string>>();
+  readonly #humans: Humans;
 
   constructor(options: PrincipalDirectoryOptions) {
     this.#store = options.store;
     this.#clock = options.clock;
+    this.#humans = options.humans;
     this.#onChanged = options.onChanged;
   }
 
@@ -59,6 +55,7 @@ export class PrincipalDirectory {
     const isNews = last === undefined || last.text !== text || nowMs - last.atMs >= rewriteAfterMs;
     // Newer knowledge of the same groups is written too, but not once for each of a hundred API calls with fresh tokens.
     if (!isNews && groupsAt.getTime() - last.groupsAtMs < refreshAfterMs) return known;
+    await this.#humans.seen(known);
     const stored = await upsertPrincipal(this.#store, { ...known, provider, groupsAt }, new Date(nowMs));
     if (stored === undefined) {
       throw new CountersignError('token_invalid', `the id ${JSON.stringify(id)} is known as another provider's`, {
@@ -67,7 +64,6 @@ export class PrincipalDirectory {
     }
     if (this.#written.size >= maxRemembered) this.#written.clear();
     this.#written.delete(id);
-    this.#remember(known);
     if (last?.text !== text) this.#onChanged?.(id);
     if (stored.groupsAt.getTime() > groupsAt.getTime()) {
       return { ...known, groups: groups.filter((group) => stored.groups.includes(group)) };
@@ -78,25 +74,5 @@ export class PrincipalDirectory {
 
   get(id: string): Promise<StoredPrincipal | undefined> {
     return findPrincipal(this.#store, id);
-  }
-
-  /** Reads the e-mail addresses anew: at start, and before a push whose authors must be told apart. */
-  async refresh(): Promise<void> {
-    const principals = await listPrincipals(this.#store);
-    this.#humans = new Map();
-    for (const principal of principals) this.#remember(principal);
-  }
-
-  /** Every human who was seen with this address, whatever its case; service accounts have none. */
-  humansByEmail(email: string): string[] {
-    return [...(this.#humans.get(email.toLowerCase()) ?? [])];
-  }
-
-  #remember({ email, human }: Principal): void {
-    if (email === undefined) return;
-    const key = email.toLowerCase();
-    const humans = this.#humans.get(key);
-    if (humans === undefined) this.#humans.set(key, new Set([human]));
-    else humans.add(human);
   }
 }
