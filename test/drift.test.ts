@@ -166,8 +166,10 @@ const world: Record<GrantField, Change> = {
   },
   'job.path': {
     of: 'job',
-    change: async (_, job) =>
-      void (await store.query(`update job_versions set path = 'jobs/x.yaml' where job = $1`, [job])),
+    change: async (_, job) => {
+      await push(job, `${definition(job)}# second\n`);
+      await store.query(`update job_versions set path = 'jobs/x.yaml' where job = $1 and version = 2`, [job]);
+    },
   },
   'job.contentDigest': { of: 'job', change: async (_, job) => void (await push(job, `${definition(job)}# more\n`)) },
   'job.commit': { of: 'job', change: async (_, job) => void (await push(job, `${definition(job)}# other\n`)) },
