@@ -186,6 +186,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         record({ type, run: runId, grant: grantId, job, connection, chunk: chunkNo, attempt, detail }),
       leaseMs: configuration.runs.leaseMs,
       attempts: configuration.runs.attempts,
+      retries: configuration.runs.retries,
     });
     const runs = new RunService({
       store,

@@ -211,6 +211,8 @@ export const configurationSchema = z.strictObject({
     z.strictObject({
       leaseMs: positive.default(60_000),
       attempts: positive.default(3),
+      /** How often a failed chunk may be set going again by hand, each time with that many attempts. */
+      retries: z.int().min(0).default(5),
       /** How long the shared snapshot of a run may be held open at the target. */
       snapshotMaxAgeMs: positive.default(60 * 60_000),
     }),
