@@ -59,9 +59,10 @@ function main(files: readonly string[]): number {
       ? [tests(files)]
       : [
           { name: 'types', command: ['tsc', '--noEmit'] },
+          { name: 'types of the page', command: ['tsc', '--noEmit', '-p', 'web'] },
           {
             name: 'lint',
-            command: ['oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'demo', 'bench', 'scripts'],
+            command: ['oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'demo', 'bench', 'scripts', 'web'],
           },
           { name: 'format', command: ['biome', 'format'] },
           tests(testFiles),

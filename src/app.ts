@@ -33,10 +33,13 @@ import {
 } from './gateway/data-plane.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
+import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
 import { TokenVerifier } from './identity/oidc.ts';
+import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
@@ -207,7 +210,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     closing.push(() => runs.close());
 
-    let publicUrl = configuration.api.publicUrl;
+    let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const holds = new HoldService({
       requests,
       grants,
@@ -300,6 +303,35 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
+    const { web } = configuration.identity;
+    const webSessions = new WebSessions({
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      key: keys.secret('web-sessions.key'),
+      ttlMs: configuration.api.webSessionTtlMs,
+      idleMs: configuration.api.webSessionIdleMs,
+    });
+    const flow = new CodeFlow({
+      issuer,
+      clientId: web.clientId ?? clientId,
+      clientSecret: web.clientSecret && readSecret(web.clientSecret),
+      scopes: web.scopes,
+      parameters: web.parameters,
+      audience,
+      clock,
+    });
+    const pageUrl = () => publicUrl ?? '';
+    const pageLogin = new PageLogin({
+      store,
+      clock,
+      webSessions,
+      flows: new Map([['default', { flow, title: new URL(issuer).host }]]),
+      verifyToken,
+      publicUrl: pageUrl,
+    });
+
     const apiServices: ApiServices = {
       version,
       node,
@@ -311,6 +343,9 @@ export async function startApp(options: AppOptions): Promise<App> {
       note,
       encode: encodeEntry,
       login: { issuer, clientId, audience },
+      pageLogin,
+      webSessions,
+      publicUrl: pageUrl,
       gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
       dutiesOn,
@@ -365,6 +400,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
+      webSessions.sweep().catch(onError);
     }, sweepMs);
     closing.push(() => Promise.resolve(clearInterval(sweep)));
 

@@ -10,16 +10,46 @@ declare module 'fastify' {
   }
 }
 
-/** Who asks. @throws token_invalid, token_expired, groups_claim_missing */
+/** A name with `__Host-` is taken by browsers only over https, for this host alone and every path (RFC 6265bis, 4.1.3). */
+export function sessionCookie(publicUrl: string): string {
+  return publicUrl.startsWith('https:') ? '__Host-countersign' : 'countersign';
+}
+
+/**
+ * Who asks: an access token (Bearer), or the cookie of a log-in to the page.
+ * @throws token_invalid, token_expired, groups_claim_missing, forbidden (a cookie that another site makes use of)
+ */
 export async function caller(request: FastifyRequest, services: ApiServices): Promise<Principal> {
-  const token = /^Bearer ([\w.~+/=-]+)$/.exec(request.headers.authorization ?? '')?.[1];
-  if (token === undefined) {
+  const { authorization } = request.headers;
+  const token = /^Bearer ([\w.~+/=-]+)$/.exec(authorization ?? '')?.[1];
+  if (token !== undefined) {
+    request.principal = await services.verifyToken(token);
+    return request.principal;
+  }
+  const cookie = authorization === undefined ? request.cookies[sessionCookie(services.publicUrl())] : undefined;
+  const session = cookie === undefined ? undefined : await services.webSessions.find(cookie);
+  if (session === undefined) {
     throw new CountersignError('token_invalid', 'this needs an access token: Authorization: Bearer …', {
-      hint: 'countersign login',
+      hint: 'log in: countersign login, or on the page',
     });
   }
-  request.principal = await services.verifyToken(token);
+  refuseOtherSites(request, services.publicUrl());
+  request.principal = session.principal;
   return request.principal;
+}
+
+/**
+ * A browser sends the cookie whoever made it ask. A header of our own cannot be added by another site's form, and what
+ * browsers say of the asking site must be this one.
+ */
+function refuseOtherSites(request: FastifyRequest, publicUrl: string): void {
+  const { origin, 'sec-fetch-site': site, 'x-countersign': own } = request.headers;
+  const isReading = request.method === 'GET' || request.method === 'HEAD';
+  const isOurs =
+    (origin === undefined || origin === new URL(publicUrl).origin) &&
+    (site === undefined || site === 'same-origin' || (isReading && site === 'none'));
+  if (isOurs && (isReading || own !== undefined)) return;
+  throw new CountersignError('forbidden', 'this was asked by another site, or without the header x-countersign');
 }
 
 /** Duties held on any connection. */

@@ -7,7 +7,10 @@ export const principalRoutes =
   (services: ApiServices): FastifyPluginAsync =>
   async (api) => {
     await Promise.resolve();
-    api.get('/login', { schema: { security: [] } }, () => services.login);
+    api.get('/login', { schema: { security: [] } }, () => ({
+      ...services.login,
+      providers: services.pageLogin.providers,
+    }));
 
     api.get('/whoami', async (request) => {
       const principal = await caller(request, services);

@@ -7,6 +7,8 @@ import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
+import type { PageLogin } from '../identity/page-login.ts';
+import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
@@ -35,6 +37,10 @@ export interface ApiServices {
   readonly note: (event: LogEvent) => void;
   readonly encode: (event: LogEvent) => string;
   readonly login: { readonly issuer: string; readonly clientId: string; readonly audience: string };
+  readonly pageLogin: PageLogin;
+  readonly webSessions: WebSessions;
+  /** The address that people use, without a slash at its end. */
+  readonly publicUrl: () => string;
   /** How clients reach the PostgreSQL listener. */
   readonly gateway: { readonly host: string; readonly port: number; readonly tls: boolean };
   readonly verifyToken: (jwt: string) => Promise<Principal>;

@@ -145,6 +145,9 @@ export interface ControlEvent extends Common {
     | `chunk.${'leased' | 'streaming' | 'delivered' | 'sealed' | 'returned' | 'failed' | 'blocked'}`
     | 'credential.issued'
     | 'credential.revoked'
+    | 'web-session.opened'
+    | 'web-session.ended'
+    | 'login.refused'
     | 'api.refused'
     | 'policy.changed'
     | 'worker.lost';

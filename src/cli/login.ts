@@ -18,6 +18,7 @@ import {
 } from 'openid-client';
 import { CountersignError } from '../errors.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
+import { isLoopback } from '../lib/loopback.ts';
 import { defaultHome, readLogin, removeLogin, tokenFile, withLock, writeLogin } from './token-file.ts';
 
 export interface Tokens {
@@ -173,7 +174,7 @@ async function discover(issuer: string, clientId: string, secret: string | undef
   const url = URL.parse(issuer);
   if (url === null) throw new CountersignError('input_invalid', `${JSON.stringify(issuer)} is no issuer address`);
   const authentication = secret === undefined ? None() : ClientSecretPost(secret);
-  const loopback = url.protocol === 'http:' && /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
+  const loopback = url.protocol === 'http:' && isLoopback(url.hostname);
   return discovery(url, clientId, undefined, authentication, {
     timeout: requestTimeoutSeconds,
     // Secrets travel unencrypted only inside this machine.

@@ -177,6 +177,10 @@ export const configurationSchema = z.strictObject({
       publicUrl: z.url().optional(),
       tls: tlsFiles.optional(),
       requestsPerMinute: positive.default(1_200),
+      /** A log-in of the page ends after this, whatever happens. */
+      webSessionTtlMs: positive.default(8 * 60 * 60_000),
+      /** And when the page asks for nothing for so long. */
+      webSessionIdleMs: positive.default(60 * 60_000),
     }),
     {},
   ),
@@ -186,6 +190,18 @@ export const configurationSchema = z.strictObject({
     /** The public client that the command line uses for the device flow. */
     clientId: z.string().min(1).default('countersign-cli'),
     groupsClaim: z.string().min(1).default('groups'),
+    /** How the page logs people in: the authorization code flow of this client. Without a secret it is a public client. */
+    web: z.prefault(
+      z.strictObject({
+        /** Default: identity.clientId. */
+        clientId: z.string().min(1).optional(),
+        clientSecret: secret.optional(),
+        scopes: z.array(z.string().min(1)).default(['openid', 'profile', 'email', 'offline_access']),
+        /** More parameters of the authorization request: `prompt: consent`, Google's `access_type: offline`. */
+        parameters: z.record(z.string(), z.string()).default({}),
+      }),
+      {},
+    ),
     serviceAccounts: z.array(serviceAccount).default([]),
   }),
   bindings: z.array(binding).default([

@@ -160,6 +160,26 @@ export interface SampleReadsTable {
   rule: Generated<string>;
 }
 
+export interface WebSessionsTable {
+  cookie_hash: Buffer;
+  principal_id: string;
+  human: string;
+  provider: string;
+  refresh_token: Buffer | null;
+  created_at: Date;
+  seen_at: Date;
+  expires_at: Date;
+}
+
+export interface LoginFlowsTable {
+  state_hash: Buffer;
+  provider: string;
+  nonce: string;
+  code_verifier: string;
+  return_to: string;
+  expires_at: Date;
+}
+
 export interface Database {
   principals: PrincipalsTable;
   credentials: CredentialsTable;
@@ -171,6 +191,8 @@ export interface Database {
   chunks: ChunksTable;
   sessions: SessionsTable;
   sample_reads: SampleReadsTable;
+  web_sessions: WebSessionsTable;
+  login_flows: LoginFlowsTable;
 }
 
 export type Store = Kysely<Database>;
