@@ -11,6 +11,7 @@ import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { maskingRoutes } from './masking.ts';
 import { isForPage, page, sendDocument } from './page.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
@@ -90,6 +91,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
       await api.register(principalRoutes(services));
       await api.register(connectionRoutes(services));
+      await api.register(maskingRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));
       await api.register(runRoutes(services));

@@ -88,7 +88,8 @@ const duty = z.enum(['designer', 'approver', 'executor', 'auditor', 'admin']);
 const binding = z.strictObject({ group: z.string().min(1), duties: z.array(duty).min(1), labels });
 
 const maskName = z.enum(['redact', 'null', 'last4', 'hash', 'email-domain', 'year']);
-const mask = z.union([
+/** One mask, as rules write it. */
+export const mask = z.union([
   maskName,
   z.strictObject({ kind: z.literal('partial'), keepStart: z.int().min(0), keepEnd: z.int().min(0) }),
   z.strictObject({ kind: z.literal('truncate-date'), to: z.enum(['year', 'month']) }),

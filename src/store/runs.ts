@@ -63,11 +63,12 @@ export async function listRuns(
   if (filter.state !== undefined) query = query.where('state', '=', filter.state);
   if (filter.before !== undefined) {
     const { before } = filter;
-    query = query.where(({ eb, refTuple, selectFrom }) =>
-      eb(
-        refTuple('created_at', 'id'),
+    query = query.where((where) =>
+      where(
+        where.refTuple('created_at', 'id'),
         '<',
-        selectFrom('runs as cursor')
+        where
+          .selectFrom('runs as cursor')
           .select(['cursor.created_at', 'cursor.id'])
           .where('cursor.id', '=', before)
           .$asTuple('created_at', 'id'),

@@ -129,11 +129,12 @@ export async function listSessions(store: StoreOrTransaction, filter: SessionFil
   }
   if (filter.before !== undefined) {
     const { before } = filter;
-    query = query.where(({ eb, refTuple, selectFrom }) =>
-      eb(
-        refTuple('started_at', 'id'),
+    query = query.where((where) =>
+      where(
+        where.refTuple('started_at', 'id'),
         '<',
-        selectFrom('sessions as cursor')
+        where
+          .selectFrom('sessions as cursor')
           .select(['cursor.started_at', 'cursor.id'])
           .where('cursor.id', '=', before)
           .$asTuple('started_at', 'id'),
