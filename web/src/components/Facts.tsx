@@ -7,13 +7,13 @@ export type Fact = readonly [name: string, value: ReactNode];
 
 export function Facts({ facts }: { readonly facts: readonly Fact[] }) {
   return (
-    <dl className="facts">
+    <dl className="fact-grid">
       {facts.map(([name, value]) => (
-        <div key={name} className="facts-fact">
+        <div key={name} className="fact-item">
           <Text component="dt" size="xs" c="dimmed">
             {name}
           </Text>
-          <Text component="dd" size="sm" className="break facts-value">
+          <Text component="dd" size="sm" className="break fact-value">
             {value}
           </Text>
         </div>
