@@ -51,6 +51,7 @@ import { systemClock, type Clock } from './lib/clock.ts';
 import { tryMask } from './masking/trial.ts';
 import type { PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
+import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
 import { reserveSample } from './store/samples.ts';
@@ -212,6 +213,12 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     closing.push(() => runs.close());
 
+    const changes = new ChangeFeed(pool.options);
+    closing.push(() => changes.close());
+    // A hint that is lost makes a page look a little later.
+    const changedSession = (sessionId: string) =>
+      void notifyChange(store, 'sessions', sessionId).catch(() => undefined);
+
     let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const holds = new HoldService({
       requests,
@@ -220,7 +227,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
-      addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
+      addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
     });
     const reserve = async (asked: Omit<Parameters<typeof reserveSample>[1], 'windowMs' | 'now'>) => ({
@@ -229,8 +236,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
 
     const controlPlane: ControlPlane = {
-      sessionOpened: ({ identity, connection, clientAddress, application }) =>
-        insertSession(store, {
+      sessionOpened: async ({ identity, connection, clientAddress, application }) => {
+        await insertSession(store, {
           id: identity.sessionId,
           principalId: identity.principal.id,
           human: identity.principal.human,
@@ -241,9 +248,12 @@ export async function startApp(options: AppOptions): Promise<App> {
           application,
           node,
           startedAt: new Date(clock.now()),
-        }),
+        });
+        changedSession(identity.sessionId);
+      },
       sessionClosed: async (sessionId, totals) => {
         await finishSession(store, sessionId, totals, new Date(clock.now()));
+        changedSession(sessionId);
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
@@ -386,6 +396,8 @@ export async function startApp(options: AppOptions): Promise<App> {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
         return draftFromSession({ node, log: published, connection: jobConnection }, session);
       },
+      changes,
+      maxEventStreams: configuration.api.maxEventStreams,
       runs,
       ledger,
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),

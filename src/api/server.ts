@@ -9,6 +9,7 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
 import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
+import { eventRoutes } from './events.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
 import { maskingRoutes } from './masking.ts';
@@ -97,6 +98,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
+      await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
     },
     { prefix: '/api/v1' },
   );

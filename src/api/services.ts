@@ -18,6 +18,7 @@ import type { Inheritance } from '../approvals/inheritance.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { MaskingTemplate } from '../masking/policy.ts';
 import type { MaskTrial, TriedMask } from '../masking/trial.ts';
+import type { ChangeFeed } from '../store/changes.ts';
 import type { Store } from '../store/database.ts';
 import type { StoredSession } from '../store/sessions.ts';
 
@@ -82,6 +83,8 @@ export interface ApiServices {
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;
+  readonly changes: ChangeFeed;
+  readonly maxEventStreams: number;
   readonly runs: RunService;
   readonly ledger: Ledger;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;

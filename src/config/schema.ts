@@ -178,6 +178,8 @@ export const configurationSchema = z.strictObject({
       publicUrl: z.url().optional(),
       tls: tlsFiles.optional(),
       requestsPerMinute: positive.default(1_200),
+      /** Pages of one principal that hear of changes at one time. */
+      maxEventStreams: positive.default(12),
       /** A log-in of the page ends after this, whatever happens. */
       webSessionTtlMs: positive.default(8 * 60 * 60_000),
       /** And when the page asks for nothing for so long. */

@@ -1,6 +1,6 @@
 /** Every page with its address; each is loaded when it is first asked for. `src/api/page.ts` serves the same addresses. */
 import type { ComponentType } from 'react';
-import { createBrowserRouter, type RouteObject } from 'react-router';
+import { createBrowserRouter, Navigate, type RouteObject } from 'react-router';
 import { Crash } from './components/Crash.tsx';
 import { Shell } from './components/Shell.tsx';
 
@@ -28,6 +28,8 @@ export const router = createBrowserRouter([
       page('/connections/:name', async () => (await import('./pages/Connection.tsx')).ConnectionPage),
       page('/masking', async () => (await import('./pages/Masking.tsx')).MaskingPage),
       page('/policies', async () => (await import('./pages/Policies.tsx')).PoliciesPage),
+      // Where a failed log-in ends; whoever is logged in goes on to the inbox.
+      { path: '/login', element: <Navigate to="/" replace /> },
       page('*', async () => (await import('./pages/NotFound.tsx')).NotFoundPage),
     ],
   },

@@ -1,5 +1,6 @@
 /** An id or a digest: shown short, copied whole. */
 import { CopyButton, Tooltip, UnstyledButton } from '@mantine/core';
+import './Copyable.css';
 
 export function Copyable({ text, shown = text }: { readonly text: string; readonly shown?: string }) {
   return (

@@ -1,6 +1,7 @@
 /** A table of things, in a card; it scrolls by itself where the screen is narrow. */
 import { Table } from '@mantine/core';
 import type { ReactNode } from 'react';
+import './Sheet.css';
 
 export interface SheetProps {
   /** What the table is, for whoever does not see it. */

@@ -39,3 +39,19 @@ export function useGoKeys(openPalette: () => void): void {
     return () => document.removeEventListener('keydown', onKey);
   }, [navigate, openPalette]);
 }
+
+/** `j` and `k` move through the rows of a list. */
+export function useRowKeys(): void {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+      const step = event.key === 'j' ? 1 : event.key === 'k' ? -1 : 0;
+      if (step === 0) return;
+      const rows = [...document.querySelectorAll<HTMLElement>('[data-row]')];
+      const at = rows.findIndex((row) => row === document.activeElement);
+      rows[Math.min(Math.max(at + step, 0), rows.length - 1)]?.focus();
+    };
+    document.addEventListener('keydown', onKey);
+    return () => document.removeEventListener('keydown', onKey);
+  }, []);
+}

@@ -15,10 +15,10 @@ const gatherMs = 250;
 export function useLive(): void {
   const client = useQueryClient();
   useEffect(() => {
-    const source = new EventSource('/api/v1/events');
     const heard = new Set<Topic>();
+    let source: EventSource | undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let wasLost = false;
+    let wasAway = false;
     const flush = () => {
       timer = undefined;
       for (const topic of heard) void client.invalidateQueries({ queryKey: [topic] });
@@ -28,19 +28,34 @@ export function useLive(): void {
       heard.add(topic);
       timer ??= setTimeout(flush, gatherMs);
     };
-    source.addEventListener('open', () => {
-      if (wasLost) for (const topic of topics) hear(topic);
-      wasLost = false;
-    });
-    source.addEventListener('error', () => {
-      wasLost = true;
-    });
-    source.addEventListener('message', (event: MessageEvent<string>) => {
-      const { topic } = JSON.parse(event.data) as { topic: Topic };
-      hear(topic);
-    });
+    const open = () => {
+      const opened = new EventSource('/api/v1/events');
+      source = opened;
+      opened.addEventListener('open', () => {
+        if (wasAway) for (const topic of topics) hear(topic);
+        wasAway = false;
+      });
+      opened.addEventListener('error', () => {
+        wasAway = true;
+      });
+      opened.addEventListener('message', (event: MessageEvent<string>) => {
+        const { topic } = JSON.parse(event.data) as { topic: Topic };
+        hear(topic);
+      });
+    };
+    // A browser has few connections to one host, and many tabs: one that nobody looks at gives its own back.
+    const onVisibility = () => {
+      if (document.hidden) {
+        source?.close();
+        source = undefined;
+        wasAway = true;
+      } else if (source === undefined) open();
+    };
+    onVisibility();
+    document.addEventListener('visibilitychange', onVisibility);
     return () => {
-      source.close();
+      document.removeEventListener('visibilitychange', onVisibility);
+      source?.close();
       clearTimeout(timer);
     };
   }, [client]);
