@@ -24,6 +24,8 @@ export interface HarnessOptions {
   readonly configure?: (configuration: Record<string, unknown>) => void;
   /** Of the target and the control store. */
   readonly version?: 'embedded' | 'debian15';
+  /** Who can log in with a browser. Default: `people`. */
+  readonly accounts?: readonly OidcAccount[];
 }
 
 export interface Harness {
@@ -128,7 +130,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
     }
     const names = Object.keys(owners) as Who[];
     const provider = await startOidcProvider({
-      accounts: people,
+      accounts: options.accounts ?? people,
       services: names.map((id) => ({ id, secret, groups: groups[id] })),
     });
     closing.push(() => provider.close());

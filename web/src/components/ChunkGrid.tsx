@@ -42,9 +42,14 @@ export function ChunkGrid({ run }: ChunkGridProps) {
     if (canvas.current !== null) draw(canvas.current, run.states, layout, isPointed ? at : undefined);
   });
   const onKeyDown = (event: KeyboardEvent) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: layout.columns, ArrowUp: -layout.columns, Home: -total, End: total }[
-      event.key
-    ];
+    const step = {
+      ArrowRight: 1,
+      ArrowLeft: -1,
+      ArrowDown: layout.columns,
+      ArrowUp: -layout.columns,
+      Home: -total,
+      End: total,
+    }[event.key];
     if (step === undefined) return;
     event.preventDefault();
     setIsPointed(true);

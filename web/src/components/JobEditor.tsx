@@ -29,7 +29,11 @@ export function JobEditor({ initial, path, onCancel }: JobEditorProps) {
     mutationFn: () =>
       api('/jobs', {
         method: 'POST',
-        body: { content: text.current, ...(path === undefined ? {} : { path }), ...(message === '' ? {} : { message }) },
+        body: {
+          content: text.current,
+          ...(path === undefined ? {} : { path }),
+          ...(message === '' ? {} : { message }),
+        },
       }),
     onSuccess: ({ request }) => {
       void client.invalidateQueries({ queryKey: ['requests'] });
@@ -54,7 +58,13 @@ export function JobEditor({ initial, path, onCancel }: JobEditorProps) {
       </Text>
       {push.error !== null && problems.length === 0 && <Failure error={push.error} />}
       {problems.length > 0 && (
-        <Alert color="red" variant="light" icon={<IconAlertTriangle aria-hidden />} title="The definition is not valid" role="alert">
+        <Alert
+          color="red"
+          variant="light"
+          icon={<IconAlertTriangle aria-hidden />}
+          title="The definition is not valid"
+          role="alert"
+        >
           <List size="sm">
             {problems.map((problem, index) => (
               <List.Item key={index}>
@@ -78,7 +88,11 @@ export function JobEditor({ initial, path, onCancel }: JobEditorProps) {
             Leave it as it is
           </Button>
         )}
-        <ActionButton why={isChanged ? undefined : 'Nothing is changed yet.'} loading={push.isPending} onClick={() => push.mutate()}>
+        <ActionButton
+          why={isChanged ? undefined : 'Nothing is changed yet.'}
+          loading={push.isPending}
+          onClick={() => push.mutate()}
+        >
           Push and ask for approval
         </ActionButton>
       </Group>

@@ -16,7 +16,8 @@ export function OnlyFor({ duty, what, children }: OnlyForProps) {
   if (wanted.some((one) => held.includes(one))) return children;
   return (
     <Empty icon={<IconLock />} title={`${what} are for the duty ${wanted.join(' or ')}`}>
-      {held.length === 0 ? 'You hold no duty.' : `Yours: ${held.join(', ')}.`} Duties come from groups of the identity provider.
+      {held.length === 0 ? 'You hold no duty.' : `Yours: ${held.join(', ')}.`} Duties come from groups of the identity
+      provider.
     </Empty>
   );
 }

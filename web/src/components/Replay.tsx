@@ -43,7 +43,9 @@ export function Replay({ sessionId, startedAt, seek }: ReplayProps) {
                 {count(lines)} lines read
               </Text>
             )}
-            <Loaded query={query}>{(recording) => <Player recording={recording} startedAt={startedAt} seek={seek} />}</Loaded>
+            <Loaded query={query}>
+              {(recording) => <Player recording={recording} startedAt={startedAt} seek={seek} />}
+            </Loaded>
           </>
         ) : (
           <Group>
@@ -80,7 +82,8 @@ function usePlaying({ scenes, durationMs }: Recording, speed: number): Playing {
     const timer = setInterval(() => {
       setPosition((old) => {
         const next = scenes.find((scene) => scene.startMs > old)?.startMs ?? durationMs;
-        const isSilent = next - old > longestSilenceMs && !scenes.some((scene) => scene.startMs <= old && scene.endMs > old);
+        const isSilent =
+          next - old > longestSilenceMs && !scenes.some((scene) => scene.startMs <= old && scene.endMs > old);
         return Math.min(durationMs, isSilent ? next - longestSilenceMs : old + frameMs * speed);
       });
     }, frameMs);
@@ -92,7 +95,11 @@ function usePlaying({ scenes, durationMs }: Recording, speed: number): Playing {
   return { positionMs, setPosition, isPlaying, setPlaying };
 }
 
-function Player({ recording, startedAt, seek }: { readonly recording: Recording } & Pick<ReplayProps, 'startedAt' | 'seek'>) {
+function Player({
+  recording,
+  startedAt,
+  seek,
+}: { readonly recording: Recording } & Pick<ReplayProps, 'startedAt' | 'seek'>) {
   const { scenes, durationMs, isWhole, leftOut } = recording;
   const [speed, setSpeed] = useState('4');
   const { positionMs, setPosition, isPlaying, setPlaying } = usePlaying(recording, Number(speed));
@@ -115,7 +122,13 @@ function Player({ recording, startedAt, seek }: { readonly recording: Recording 
     <Stack gap="sm">
       <Group gap="xs" wrap="nowrap">
         <Tooltip label="The statement before">
-          <ActionIcon variant="default" size="lg" aria-label="The statement before" disabled={at <= 0} onClick={() => go(at - 1)}>
+          <ActionIcon
+            variant="default"
+            size="lg"
+            aria-label="The statement before"
+            disabled={at <= 0}
+            onClick={() => go(at - 1)}
+          >
             <IconPlayerSkipBack size={18} aria-hidden />
           </ActionIcon>
         </Tooltip>
@@ -168,9 +181,13 @@ function Player({ recording, startedAt, seek }: { readonly recording: Recording 
         />
       </div>
       {!isWhole && (
-        <Text size="sm">The recording has no end: the session is open, or its process died. What is here was delivered.</Text>
+        <Text size="sm">
+          The recording has no end: the session is open, or its process died. What is here was delivered.
+        </Text>
       )}
-      {leftOut > 0 && <Text size="sm">{count(leftOut)} more statements are not shown here; countersign replay prints all.</Text>}
+      {leftOut > 0 && (
+        <Text size="sm">{count(leftOut)} more statements are not shown here; countersign replay prints all.</Text>
+      )}
       {scene !== undefined && <SceneView scene={scene} number={at + 1} of={scenes.length} startedAt={startedAt} />}
     </Stack>
   );

@@ -49,7 +49,9 @@ export function RunActions({ run }: { readonly run: RunProgress }) {
         size="sm"
         why={why(flow)}
         onClick={() => act.mutate(flow)}
-        leftSection={flow === 'pause' ? <IconPlayerPause size={16} aria-hidden /> : <IconPlayerPlay size={16} aria-hidden />}
+        leftSection={
+          flow === 'pause' ? <IconPlayerPause size={16} aria-hidden /> : <IconPlayerPlay size={16} aria-hidden />
+        }
       >
         {flow === 'pause' ? 'Pause' : 'Resume'}
       </ActionButton>
@@ -71,9 +73,15 @@ export function RunActions({ run }: { readonly run: RunProgress }) {
       >
         Kill
       </ActionButton>
-      <Confirm isOpen={isKilling} close={kill.close} title="End this run?" action="End it" onConfirm={() => act.mutate('kill')}>
-        Its sessions end at once, and {plural(run.chunkCount - run.chunks.sealed, 'chunk')} will never be read under this
-        approval: another run needs another one.
+      <Confirm
+        isOpen={isKilling}
+        close={kill.close}
+        title="End this run?"
+        action="End it"
+        onConfirm={() => act.mutate('kill')}
+      >
+        Its sessions end at once, and {plural(run.chunkCount - run.chunks.sealed, 'chunk')} will never be read under
+        this approval: another run needs another one.
       </Confirm>
     </>
   );

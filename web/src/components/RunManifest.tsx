@@ -19,7 +19,12 @@ interface Manifest {
   readonly maskDigest: string;
   readonly snapshot: string;
   readonly columns: readonly { readonly name: string; readonly type: string; readonly mask: string | null }[];
-  readonly totals: { readonly chunks: number; readonly rows: number; readonly maskedCells: number; readonly fileBytes: number };
+  readonly totals: {
+    readonly chunks: number;
+    readonly rows: number;
+    readonly maskedCells: number;
+    readonly fileBytes: number;
+  };
 }
 
 export function RunManifest({ run: { runId } }: { readonly run: Pick<RunProgress, 'runId'> }) {
@@ -48,8 +53,8 @@ function Shown({ text, digest, manifest, runId }: { text: string; digest: string
   return (
     <Stack gap="md">
       <Text size="sm" c="dimmed">
-        Files that it does not name do not exist for this run. Its digest, computed in this browser, is in the log with the
-        end of the run; bounds of chunks stand in it as keyed digests only.
+        Files that it does not name do not exist for this run. Its digest, computed in this browser, is in the log with
+        the end of the run; bounds of chunks stand in it as keyed digests only.
       </Text>
       <Facts
         facts={[
@@ -57,7 +62,10 @@ function Shown({ text, digest, manifest, runId }: { text: string; digest: string
           ['Commit', <Copyable key="c" text={manifest.commit} />],
           ['Digest of the definition', <Copyable key="e" text={manifest.contentDigest} />],
           ['Digest of the masking rules', <Copyable key="m" text={manifest.maskDigest} />],
-          ['Totals', `${count(totals.rows)} rows, ${count(totals.maskedCells)} cells masked, ${bytes(totals.fileBytes)} of files`],
+          [
+            'Totals',
+            `${count(totals.rows)} rows, ${count(totals.maskedCells)} cells masked, ${bytes(totals.fileBytes)} of files`,
+          ],
           ['Snapshot', manifest.snapshot],
         ]}
       />
@@ -71,7 +79,11 @@ function Shown({ text, digest, manifest, runId }: { text: string; digest: string
         ))}
       </Sheet>
       <Group>
-        <Button size="sm" leftSection={<IconDownload size={16} aria-hidden />} onClick={() => save(text, `${runId}.manifest.json`)}>
+        <Button
+          size="sm"
+          leftSection={<IconDownload size={16} aria-hidden />}
+          onClick={() => save(text, `${runId}.manifest.json`)}
+        >
           Download
         </Button>
         <Button size="sm" variant="default" onClick={toggle} aria-expanded={isOpen}>

@@ -32,7 +32,9 @@ export function SceneView({ scene, number, of, startedAt }: SceneViewProps) {
       </Group>
       {request.text === undefined ? (
         <Text size="sm">
-          {request.kind === 'chunk' ? `Chunk ${request.chunk} of its run: the gateway sent its own frozen statement.` : request.kind}
+          {request.kind === 'chunk'
+            ? `Chunk ${request.chunk} of its run: the gateway sent its own frozen statement.`
+            : request.kind}
         </Text>
       ) : (
         <Code text={request.text} language="sql" label="What was asked" lines={12} />
@@ -68,7 +70,11 @@ function Rows({ scene: { columns, rows, rowCount } }: { readonly scene: Scene })
   const [shown, setShown] = useState(firstRows);
   return (
     <Stack gap="xs">
-      <Sheet label="Rows as they were delivered" head={columns.map((column, index) => <Plain key={index} text={column} />)} minWidth={Math.min(1_600, columns.length * 130)}>
+      <Sheet
+        label="Rows as they were delivered"
+        head={columns.map((column, index) => <Plain key={index} text={column} />)}
+        minWidth={Math.min(1_600, columns.length * 130)}
+      >
         {rows.slice(0, shown).map((row, index) => (
           <Table.Tr key={index}>
             {row.map((cell, column) => (

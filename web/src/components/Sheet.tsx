@@ -14,7 +14,14 @@ export interface SheetProps {
 
 export function Sheet({ label, head, children, minWidth = 640 }: SheetProps) {
   return (
-    <Table.ScrollContainer minWidth={minWidth} className="card" type="native" tabIndex={0} role="region" aria-label={label}>
+    <Table.ScrollContainer
+      minWidth={minWidth}
+      className="card"
+      type="native"
+      tabIndex={0}
+      role="region"
+      aria-label={label}
+    >
       <Table aria-label={label} verticalSpacing="xs" horizontalSpacing="md" highlightOnHover>
         <Table.Thead>
           <Table.Tr>

@@ -52,7 +52,9 @@ export function StatementRow({ statement, show }: StatementRowProps) {
           </span>
         </Tooltip>
       </Table.Td>
-      <Table.Td>{outcome === undefined ? (code ?? (verdict === 'held' ? 'waits' : 'not known')) : outcomeText(outcome)}</Table.Td>
+      <Table.Td>
+        {outcome === undefined ? (code ?? (verdict === 'held' ? 'waits' : 'not known')) : outcomeText(outcome)}
+      </Table.Td>
       <Table.Td className="num">{outcome === undefined ? '–' : `${count(outcome.durationMs)} ms`}</Table.Td>
       <Table.Td className="num">{outcome === undefined ? '–' : count(outcome.rows)}</Table.Td>
       <Table.Td className="num">{outcome === undefined ? '–' : count(outcome.maskedCells)}</Table.Td>

@@ -7,7 +7,11 @@ import './Throughput.css';
 const width = 600;
 const height = 120;
 
-export function Throughput({ run }: { readonly run: Pick<RunProgress, 'timeline' | 'sliceMs' | 'createdAt' | 'finishedAt'> }) {
+export function Throughput({
+  run,
+}: {
+  readonly run: Pick<RunProgress, 'timeline' | 'sliceMs' | 'createdAt' | 'finishedAt'>;
+}) {
   const { timeline, sliceMs } = run;
   const startMs = Date.parse(run.createdAt);
   const last = timeline.at(-1);
@@ -18,7 +22,10 @@ export function Throughput({ run }: { readonly run: Pick<RunProgress, 'timeline'
       </Text>
     );
   }
-  const rates = timeline.map(({ atMs, rows }) => ({ slice: Math.round((atMs - startMs) / sliceMs), rate: rows / (sliceMs / 1_000) }));
+  const rates = timeline.map(({ atMs, rows }) => ({
+    slice: Math.round((atMs - startMs) / sliceMs),
+    rate: rows / (sliceMs / 1_000),
+  }));
   const slices = Math.max(Math.round((last.atMs - startMs) / sliceMs) + 1, 12);
   const highest = Math.max(...rates.map(({ rate }) => rate), 1);
   const rows = timeline.reduce((sum, slice) => sum + slice.rows, 0);

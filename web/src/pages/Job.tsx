@@ -37,7 +37,10 @@ function NewJob() {
   const who = useWho();
   const connection = Object.entries(who.duties).find(([, duties]) => duties.includes('designer'))?.[0] ?? 'crm';
   return (
-    <Page title="New job" lead="Pushing it is a commit with your name, a plan, and a request that somebody else decides on.">
+    <Page
+      title="New job"
+      lead="Pushing it is a commit with your name, a plan, and a request that somebody else decides on."
+    >
       <JobEditor initial={example.replace('connection: crm', `connection: ${connection}`)} path={undefined} />
     </Page>
   );
@@ -117,8 +120,26 @@ function Definition({ version }: { readonly version: JobText }) {
             ['Pushed', `${moment(version.pushedAt)} by ${version.pushedBy}`],
             ['Commit', <Copyable key="c" text={version.commit} shown={shortDigest(version.commit)} />],
             ['Digest', <Copyable key="d" text={version.contentDigest} shown={shortDigest(version.contentDigest)} />],
-            ['Request', standing === null ? '–' : <Link key="r" to={`/requests/${standing.request}`}>{standing.state}</Link>],
-            ['Run', standing?.run === undefined ? '–' : <Link key="u" to={`/runs/${standing.run}`}>{standing.runState}</Link>],
+            [
+              'Request',
+              standing === null ? (
+                '–'
+              ) : (
+                <Link key="r" to={`/requests/${standing.request}`}>
+                  {standing.state}
+                </Link>
+              ),
+            ],
+            [
+              'Run',
+              standing?.run === undefined ? (
+                '–'
+              ) : (
+                <Link key="u" to={`/runs/${standing.run}`}>
+                  {standing.runState}
+                </Link>
+              ),
+            ],
           ]}
         />
       </Paper>
@@ -127,7 +148,13 @@ function Definition({ version }: { readonly version: JobText }) {
   );
 }
 
-function VersionTable({ versions, show }: { readonly versions: readonly JobText[]; readonly show: (version: number) => void }) {
+function VersionTable({
+  versions,
+  show,
+}: {
+  readonly versions: readonly JobText[];
+  readonly show: (version: number) => void;
+}) {
   const [, setView] = useSearchParams();
   return (
     <Sheet label="Versions" head={['Version', 'State', 'Authors', 'Pushed', 'Commit', '']}>
@@ -157,7 +184,11 @@ function VersionTable({ versions, show }: { readonly versions: readonly JobText[
                 Show
               </Anchor>
               {versions[index + 1] !== undefined && (
-                <Anchor component={Link} size="sm" to={`?tab=changes&from=${versions[index + 1]?.version}&to=${one.version}`}>
+                <Anchor
+                  component={Link}
+                  size="sm"
+                  to={`?tab=changes&from=${versions[index + 1]?.version}&to=${one.version}`}
+                >
                   Changes
                 </Anchor>
               )}
@@ -184,13 +215,31 @@ function Changes({ versions }: { readonly versions: readonly JobText[] }) {
   return (
     <Stack>
       <Group>
-        <Select label="From" data={data} value={String(before.version)} onChange={choose('from')} allowDeselect={false} w={160} />
-        <Select label="To" data={data} value={String(after.version)} onChange={choose('to')} allowDeselect={false} w={160} />
+        <Select
+          label="From"
+          data={data}
+          value={String(before.version)}
+          onChange={choose('from')}
+          allowDeselect={false}
+          w={160}
+        />
+        <Select
+          label="To"
+          data={data}
+          value={String(after.version)}
+          onChange={choose('to')}
+          allowDeselect={false}
+          w={160}
+        />
       </Group>
       {before.content === after.content ? (
         <Text>The two are equal.</Text>
       ) : (
-        <Diff before={before.content} after={after.content} label={`Changes from version ${before.version} to version ${after.version}`} />
+        <Diff
+          before={before.content}
+          after={after.content}
+          label={`Changes from version ${before.version} to version ${after.version}`}
+        />
       )}
     </Stack>
   );
@@ -202,12 +251,17 @@ function JobActions({ newest, edit }: { readonly newest: JobText; readonly edit:
   const { standing } = newest;
   const ask = useAct<undefined, { request: string }>({
     run: () =>
-      api('/jobs', { method: 'POST', body: { content: newest.content, path: newest.path, message: `Ask for a run of ${newest.job}` } }),
+      api('/jobs', {
+        method: 'POST',
+        body: { content: newest.content, path: newest.path, message: `Ask for a run of ${newest.job}` },
+      }),
     changes: ['requests'],
     after: ({ request }) => void navigate(`/requests/${request}`),
   });
   const mayDesign = (who.duties[newest.connection] ?? []).includes('designer');
-  const whyNot = mayDesign ? undefined : `This needs the duty designer on ${newest.connection}; yours: ${dutiesOf(who).join(', ') || 'none'}.`;
+  const whyNot = mayDesign
+    ? undefined
+    : `This needs the duty designer on ${newest.connection}; yours: ${dutiesOf(who).join(', ') || 'none'}.`;
   const isWaiting = standing?.state === 'pending' || standing?.grant === 'open';
   return (
     <>

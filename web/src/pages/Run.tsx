@@ -100,7 +100,11 @@ function Overview({ run }: { readonly run: RunProgress }) {
           {chunkStates
             .filter(({ state }) => state !== 'planned')
             .map(({ state }) => (
-              <Progress.Section key={state} value={(100 * run.chunks[state]) / run.chunkCount} color={barColors[state]} />
+              <Progress.Section
+                key={state}
+                value={(100 * run.chunks[state]) / run.chunkCount}
+                color={barColors[state]}
+              />
             ))}
         </Progress.Root>
         {run.failure !== null && (
@@ -120,18 +124,44 @@ function Overview({ run }: { readonly run: RunProgress }) {
             ['Cells masked', count(run.maskedCells)],
             ['Now', rate === undefined ? '–' : `${count(Math.round(rate))} rows/s`],
             ['Executor', run.executorId],
-            ['Connection', <Link key="c" to={`/connections/${run.connection}`}>{run.connection}</Link>],
-            ['Job', <Link key="j" to={`/jobs/${run.job}`}>{run.job}</Link>],
+            [
+              'Connection',
+              <Link key="c" to={`/connections/${run.connection}`}>
+                {run.connection}
+              </Link>,
+            ],
+            [
+              'Job',
+              <Link key="j" to={`/jobs/${run.job}`}>
+                {run.job}
+              </Link>,
+            ],
             ['Began', moment(run.createdAt)],
             ['Written as', `${run.output.format} to ${run.output.to}`],
             [
               'Approval',
-              run.request === null ? '–' : <Link key="r" to={`/requests/${run.request}`}>the request that was approved</Link>,
+              run.request === null ? (
+                '–'
+              ) : (
+                <Link key="r" to={`/requests/${run.request}`}>
+                  the request that was approved
+                </Link>
+              ),
             ],
             ...(dutiesOf(who).includes('auditor')
               ? [
-                  ['Proof', <Link key="p" to={`/audit?run=${run.runId}`}>show that this run was approved</Link>] as const,
-                  ['Sessions', <Link key="s" to={`/sessions?run=${run.runId}`}>the sessions that read it</Link>] as const,
+                  [
+                    'Proof',
+                    <Link key="p" to={`/audit?run=${run.runId}`}>
+                      show that this run was approved
+                    </Link>,
+                  ] as const,
+                  [
+                    'Sessions',
+                    <Link key="s" to={`/sessions?run=${run.runId}`}>
+                      the sessions that read it
+                    </Link>,
+                  ] as const,
                 ]
               : []),
           ]}

@@ -18,13 +18,16 @@ export function RunsPage() {
   const [filter, setFilter] = useSearchParams();
   const state = filter.get('state') ?? undefined;
   const job = filter.get('job') ?? undefined;
-  const query = usePaged<{ runs: readonly RunSummary[]; next: string | null }>(['runs', 'list', { state, job }], (before) =>
-    withQuery('/runs', { state, job, before, limit: 50 }),
+  const query = usePaged<{ runs: readonly RunSummary[]; next: string | null }>(
+    ['runs', 'list', { state, job }],
+    (before) => withQuery('/runs', { state, job, before, limit: 50 }),
   );
   return (
     <Page
       title="Runs"
-      lead={job === undefined ? 'Approved jobs as they were executed, newest first.' : `Of the job ${job}, newest first.`}
+      lead={
+        job === undefined ? 'Approved jobs as they were executed, newest first.' : `Of the job ${job}, newest first.`
+      }
       filters={
         <Select
           aria-label="State"

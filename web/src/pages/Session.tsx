@@ -44,7 +44,10 @@ function Session({ id }: { readonly id: string }) {
           <Statements
             id={id}
             show={(at) =>
-              setSeek((old) => ({ ms: Math.max(0, Date.parse(at) - Date.parse(session.startedAt)), turn: (old?.turn ?? 0) + 1 }))
+              setSeek((old) => ({
+                ms: Math.max(0, Date.parse(at) - Date.parse(session.startedAt)),
+                turn: (old?.turn ?? 0) + 1,
+              }))
             }
           />
         </>
@@ -58,15 +61,35 @@ function Overview({ session }: { readonly session: SessionSummary }) {
   return (
     <Facts
       facts={[
-        ['Person', session.principalId === session.human ? session.human : `${session.principalId}, of ${session.human}`],
+        [
+          'Person',
+          session.principalId === session.human ? session.human : `${session.principalId}, of ${session.human}`,
+        ],
         ['Duty', session.duty],
-        ['Connection', <Link key="c" to={`/connections/${session.connection}`}>{session.connection}</Link>],
-        ['Run', runId === undefined ? 'none' : <Link key="r" to={`/runs/${runId}`}>{runId}</Link>],
+        [
+          'Connection',
+          <Link key="c" to={`/connections/${session.connection}`}>
+            {session.connection}
+          </Link>,
+        ],
+        [
+          'Run',
+          runId === undefined ? (
+            'none'
+          ) : (
+            <Link key="r" to={`/runs/${runId}`}>
+              {runId}
+            </Link>
+          ),
+        ],
         ['Client says', <Plain key="a" text={session.application === '' ? '–' : session.application} />],
         ['From', session.clientAddress],
         ['Node', session.node],
         ['Began', moment(startedAt)],
-        ['Lasted', endedAt === undefined ? <State key="o" state="open" /> : span(Date.parse(endedAt) - Date.parse(startedAt))],
+        [
+          'Lasted',
+          endedAt === undefined ? <State key="o" state="open" /> : span(Date.parse(endedAt) - Date.parse(startedAt)),
+        ],
         ['Statements', count(session.statements)],
         ['Rows', count(session.rows)],
         ['Cells masked', count(session.maskedCells)],
@@ -95,9 +118,15 @@ function Statements({ id, show }: { readonly id: string; readonly show: (at: str
       </Group>
       <Loaded query={query}>
         {({ pages }) => (
-          <Sheet label="Statements" minWidth={860} head={['At', 'Statement', 'Verdict', 'Ended', 'Took', 'Rows', 'Masked', '']}>
+          <Sheet
+            label="Statements"
+            minWidth={860}
+            head={['At', 'Statement', 'Verdict', 'Ended', 'Took', 'Rows', 'Masked', '']}
+          >
             {pages.flatMap((page) =>
-              page.statements.map((statement) => <StatementRow key={statement.logIndex} statement={statement} show={show} />),
+              page.statements.map((statement) => (
+                <StatementRow key={statement.logIndex} statement={statement} show={show} />
+              )),
             )}
             {pages[0]?.statements.length === 0 && (
               <Table.Tr>

@@ -23,7 +23,11 @@ const fields = [
 
 export function SessionsPage() {
   return (
-    <Page title="Sessions" lead="Database sessions through the gateway, newest first. Looking at a replay is itself in the log." filters={<Filters />}>
+    <Page
+      title="Sessions"
+      lead="Database sessions through the gateway, newest first. Looking at a replay is itself in the log."
+      filters={<Filters />}
+    >
       <OnlyFor duty="auditor" what="Sessions and their replays">
         <List />
       </OnlyFor>
@@ -78,8 +82,18 @@ function List() {
   const [filter] = useSearchParams();
   const asked = Object.fromEntries(filter);
   const from = asked['from'] === undefined ? undefined : `${asked['from']}:00Z`;
-  const query = usePaged<{ sessions: readonly SessionSummary[]; next: string | null }>(['sessions', 'list', asked], (before) =>
-    withQuery('/sessions', { human: asked['human'], connection: asked['connection'], run: asked['run'], open: asked['open'], from, before, limit: 50 }),
+  const query = usePaged<{ sessions: readonly SessionSummary[]; next: string | null }>(
+    ['sessions', 'list', asked],
+    (before) =>
+      withQuery('/sessions', {
+        human: asked['human'],
+        connection: asked['connection'],
+        run: asked['run'],
+        open: asked['open'],
+        from,
+        before,
+        limit: 50,
+      }),
   );
   return (
     <>
@@ -91,7 +105,21 @@ function List() {
               None match, on the connections where you are an auditor.
             </Empty>
           ) : (
-            <Sheet label="Sessions" minWidth={860} head={['Session', 'Person', 'Connection', 'Client', 'Statements', 'Rows', 'Cells masked', 'Began', 'Lasted']}>
+            <Sheet
+              label="Sessions"
+              minWidth={860}
+              head={[
+                'Session',
+                'Person',
+                'Connection',
+                'Client',
+                'Statements',
+                'Rows',
+                'Cells masked',
+                'Began',
+                'Lasted',
+              ]}
+            >
               {sessions.map((session) => (
                 <SessionRow key={session.id} session={session} />
               ))}
@@ -134,7 +162,9 @@ function SessionRow({ session }: { readonly session: SessionSummary }) {
       <Table.Td className="num">{count(session.rows)}</Table.Td>
       <Table.Td className="num">{count(session.maskedCells)}</Table.Td>
       <Table.Td>{moment(startedAt)}</Table.Td>
-      <Table.Td>{endedAt === undefined ? <State state="open" /> : span(Date.parse(endedAt) - Date.parse(startedAt))}</Table.Td>
+      <Table.Td>
+        {endedAt === undefined ? <State state="open" /> : span(Date.parse(endedAt) - Date.parse(startedAt))}
+      </Table.Td>
     </Table.Tr>
   );
 }
