@@ -3,8 +3,10 @@
  * that with a configuration file, signals and a server log.
  */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type net from 'node:net';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { buildApi } from './api/server.ts';
 import type { ApiConnection, ApiServices } from './api/services.ts';
@@ -32,14 +34,18 @@ import {
   type DataPlaneOptions,
   type WiredConnection,
 } from './gateway/data-plane.ts';
+import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
 import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
+import { Humans } from './identity/humans.ts';
+import { Leavers } from './identity/leavers.ts';
 import { TokenVerifier } from './identity/oidc.ts';
 import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { SamlLogin } from './identity/saml.ts';
 import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
@@ -50,6 +56,7 @@ import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { tryMask } from './masking/trial.ts';
 import type { PolicyConnection } from './policy/entities.ts';
+import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
@@ -141,16 +148,43 @@ export async function startApp(options: AppOptions): Promise<App> {
       for (const { target } of wired.values()) await target.close();
     });
 
-    const directory = new PrincipalDirectory({ store, clock });
-    await directory.refresh();
+    const humans = new Humans({ store, clock, record });
+    await humans.adopt(configuration.identity.links);
+    humans.start(onError);
+    closing.push(() => Promise.resolve(humans.close()));
+    const directory = new PrincipalDirectory({ store, clock, humans });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { issuer, audience, clientId, groupsClaim, serviceAccounts } = configuration.identity;
     const verifier = new TokenVerifier({ issuer, audience, groupsClaim, serviceAccounts, clock });
-    const verifyToken = async (jwt: string): Promise<Principal> => {
-      const principal = await verifier.verify(jwt);
-      await directory.seen(principal);
+    const leavers: Leavers = new Leavers({
+      store,
+      record,
+      humanKey,
+      steps: {
+        endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
+        revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
+        endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
+        withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
+        voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
+        disableServiceAccounts: () => Promise.resolve(0),
+      },
+      onError,
+    });
+    const admit = async (principal: Principal): Promise<Principal> => {
+      await leavers.check(principal);
       return principal;
     };
+    const enter = async (principal: Principal): Promise<Principal> => {
+      const admitted = await admit(principal);
+      await directory.seen(admitted);
+      return admitted;
+    };
+    /** At the opening of a session, which was decided a moment ago. */
+    const stillThere = async (principal: Principal): Promise<void> => {
+      const { groups } = await admit(principal);
+      if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
+    };
+    const verifyToken = async (jwt: string) => enter(await verifier.verify(jwt));
     const credentials = new CredentialService({ store, record, clock, random: randomBytes });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
     const isAdmin = (principal: Principal) =>
@@ -163,6 +197,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       policySet: () => rules.policies,
       workflows: configuration.workflows,
       connections: policyConnection,
+      humans,
     };
     const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
     closing.push(() => requests.close());
@@ -171,7 +206,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
-      humansOf: ({ email }) => directory.humansByEmail(email),
+      humansOf: ({ email }) => humans.humansByEmail(email),
+      authorsSince: (authors, at) => humans.authorsSince(authors, at),
     });
     const jobConnection = (name: string) => wired.get(name)?.job;
     const submission = new JobSubmission({
@@ -184,6 +220,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       record,
       clock,
       grantDurationMs: 24 * hourMs,
+      executorGroups: (name) => rules.groupsWith('executor', name),
     });
     const ledger = new Ledger({
       store,
@@ -227,6 +264,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
+      policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
     });
@@ -237,6 +275,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 
     const controlPlane: ControlPlane = {
       sessionOpened: async ({ identity, connection, clientAddress, application }) => {
+        await stillThere(identity.principal);
         await insertSession(store, {
           id: identity.sessionId,
           principalId: identity.principal.id,
@@ -258,9 +297,9 @@ export async function startApp(options: AppOptions): Promise<App> {
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
       reserveSample: (human, connection, rows) =>
-        reserve({ human, connection, rows, limit: configuration.sampling.rowsPerHour }),
+        reserve({ human: humans.keyOf(human), connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
-        reserve({ human, connection, rule, rows: values, limit }),
+        reserve({ human: humans.keyOf(human), connection, rule, rows: values, limit }),
       beginChunk: (identity, job, chunkNo, columns) => runs.beginChunk(identity, job, chunkNo, columns),
       probeRun: (identity, job) => runs.probeRun(identity, job),
       chunkDelivered: (ticket, counts, rowDigest) => runs.delivered(ticket, counts, rowDigest),
@@ -282,7 +321,8 @@ export async function startApp(options: AppOptions): Promise<App> {
           return (
             found && {
               verifier: found.verifier,
-              principal: found.principal,
+              // Whoever may not come in learns it after the password was proved, when the session opens.
+              principal: await admit(found.principal).catch(() => found.principal),
               connection: found.connection,
               runId: found.runId,
             }
@@ -344,6 +384,16 @@ export async function startApp(options: AppOptions): Promise<App> {
       publicUrl: pageUrl,
     });
 
+    const samlLogin = new SamlLogin({
+      providers: configuration.identity.providers.filter((one) => one.kind === 'saml'),
+      readFile: (file) => readFileSync(file, 'utf8'),
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      publicUrl: pageUrl,
+    });
+
     const apiServices: ApiServices = {
       version,
       node,
@@ -356,7 +406,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       encode: encodeEntry,
       login: { issuer, clientId, audience },
       pageLogin,
+      samlLogin,
       webSessions,
+      admit,
+      enter,
       publicUrl: pageUrl,
       gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
@@ -388,7 +441,7 @@ export async function startApp(options: AppOptions): Promise<App> {
           'authentication_failed',
           'countersign: the credential of this session was revoked',
         );
-        carrier.endSessions(user, error);
+        await carrier.endSessions({ credentialUser: user }, error);
       },
       requests,
       submission,
@@ -424,8 +477,11 @@ export async function startApp(options: AppOptions): Promise<App> {
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
       webSessions.sweep().catch(onError);
+      samlLogin.sweep().catch(onError);
     }, sweepMs);
     closing.push(() => Promise.resolve(clearInterval(sweep)));
+    const leaversSweep = setInterval(() => void leavers.sweep().catch(onError), configuration.identity.leaversPollMs);
+    closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
 
     return {
       postgresPort: servers.port,
@@ -471,7 +527,8 @@ function withPlanning({ configuration, target, listener }: WiredConnection): Wir
 /** Whoever carries the sessions: this process itself, or its workers. */
 interface Carrier {
   accept(socket: net.Socket, isLocal: boolean): void;
-  endSessions(credentialUser: string, error: CountersignError): void;
+  /** Resolves when they are over. */
+  endSessions(match: SessionMatch, error: CountersignError): Promise<void>;
   reload(configuration: Configuration): void;
   readonly workers: readonly number[];
   close(): Promise<void>;
@@ -489,8 +546,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
     const plane = await DataPlane.start({ ...parts, seats: seatKeeper(seats), cancelElsewhere: () => undefined });
     return {
       accept: (socket, isLocal) => plane.listener.accept(socket, isLocal),
-      endSessions: (user, error) =>
-        void plane.listener.endSessions((session) => session.credentialUser === user, error),
+      endSessions: async (match, error) => void plane.listener.endSessions(match, error),
       reload: () => undefined,
       workers: [],
       close: () => plane.close(),
@@ -499,7 +555,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
   const pool = await WorkerPool.start({ ...parts, workers, seats });
   return {
     accept: (socket, isLocal) => pool.accept({ socket, isLocal }),
-    endSessions: (user, error) => pool.endSessions(user, error),
+    endSessions: (match, error) => pool.endSessions(match, error),
     reload: (configuration) => pool.reload(configuration),
     get workers() {
       return pool.pids;
@@ -562,6 +618,12 @@ function errorHandler(logger: Logger): (cause: unknown) => CountersignError {
     if (error.code === 'internal') logger.error({ err: cause }, 'unexpected error');
     return error;
   };
+}
+
+function groupsChanged(principalId: string): CountersignError {
+  return new CountersignError('groups_changed', `countersign: the groups of ${principalId} have changed`, {
+    hint: 'connect again',
+  });
 }
 
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */

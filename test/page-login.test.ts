@@ -123,6 +123,16 @@ void describe('the cookie of the page', () => {
     assert.equal(basic.status, 401);
   });
 
+  void it('ends with the next log-in of its browser', async () => {
+    const shared = visitor();
+    await shared.logIn('dana');
+    const copy = visitor();
+    copy.cookies.set('countersign', shared.cookies.get('countersign') ?? '');
+    await shared.logIn('eli');
+    assert.equal((await copy.api('GET', '/whoami')).status, 401);
+    assert.equal((await shared.api<{ id: string }>('GET', '/whoami')).body.id, 'eli');
+  });
+
   void it('ends with the log-out, and a copy of it too', async () => {
     const dana = visitor();
     await dana.logIn('dana');

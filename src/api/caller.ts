@@ -17,7 +17,8 @@ export function sessionCookie(publicUrl: string): string {
 
 /**
  * Who asks: an access token (Bearer), or the cookie of a log-in to the page.
- * @throws token_invalid, token_expired, groups_claim_missing, forbidden (a cookie that another site makes use of)
+ * @throws token_invalid, token_expired, groups_claim_missing, principal_disabled, principal_not_provisioned, forbidden (a
+ *   cookie that another site makes use of)
  */
 export async function caller(request: FastifyRequest, services: ApiServices): Promise<Principal> {
   const { authorization } = request.headers;
@@ -34,7 +35,7 @@ export async function caller(request: FastifyRequest, services: ApiServices): Pr
     });
   }
   refuseOtherSites(request, services.publicUrl());
-  request.principal = session.principal;
+  request.principal = await services.admit(session.principal);
   return request.principal;
 }
 

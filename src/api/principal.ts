@@ -9,7 +9,7 @@ export const principalRoutes =
     await Promise.resolve();
     api.get('/login', { schema: { security: [] } }, () => ({
       ...services.login,
-      providers: services.pageLogin.providers,
+      providers: [...services.pageLogin.providers, ...services.samlLogin.providers],
     }));
 
     api.get('/whoami', async (request) => {

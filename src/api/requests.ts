@@ -1,4 +1,4 @@
-import type { FastifyPluginAsync } from 'fastify';
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { lastApprovedBefore } from '../store/request-pages.ts';
 import { runByGrant } from '../store/runs.ts';
 import { caller, needDuty } from './caller.ts';
@@ -26,14 +26,20 @@ export const requestRoutes =
       return { requests: all.filter((one) => services.dutiesOn(principal, one.connection).length > 0).map(summary) };
     });
 
-    api.get<{ Params: { id: string } }>('/requests/:id', async (request) => {
+    /** The request, for whom it is. */
+    const visible = async (request: FastifyRequest, id: string) => {
       const principal = await caller(request, services);
-      const detail = await services.requests.get(request.params.id);
-      const { grant } = detail;
+      const detail = await services.requests.get(id);
       const duties = services.dutiesOn(principal, detail.request.connection);
       needDuty(principal, duties, ['designer', 'approver', 'executor', 'auditor'], 'see this request');
+      return { ...detail, asker: { principal, duties } };
+    };
+
+    api.get<{ Params: { id: string } }>('/requests/:id', async (request) => {
+      const { asker, ...detail } = await visible(request, request.params.id);
+      const { grant } = detail;
       const [you, before, run] = await Promise.all([
-        services.requests.standing(detail.request.id, { principal, duties }),
+        services.requests.standing(detail.request.id, asker),
         lastApprovedBefore(services.store, detail.request),
         grant === undefined ? undefined : runByGrant(services.store, grant.id),
       ]);
@@ -55,6 +61,15 @@ export const requestRoutes =
           content: before.version.content,
         },
       };
+    });
+
+    // The bytes of the body are what is digested, no more and no less.
+    api.get<{ Params: { id: string } }>('/requests/:id/digest', async (request, reply) => {
+      const { digest, digestInputJson } = (await visible(request, request.params.id)).request;
+      return reply
+        .header('content-type', 'application/json')
+        .header('repr-digest', `sha-256=:${Buffer.from(digest, 'hex').toString('base64')}:`)
+        .send(Buffer.from(digestInputJson));
     });
 
     for (const verdict of ['approve', 'reject'] as const) {

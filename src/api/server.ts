@@ -18,6 +18,7 @@ import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
 import type { ApiServices } from './services.ts';
+import { samlRoutes } from './saml.ts';
 import { sessionRoutes } from './sessions.ts';
 
 export interface ApiOptions {
@@ -82,6 +83,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   await app.register(page(pageOptions));
   await registerCookies(app);
   await app.register(authRoutes(services));
+  await app.register(samlRoutes(services));
   await app.register(
     async (api) => {
       api.get('/health', { schema: { security: [] } }, () => ({

@@ -8,6 +8,7 @@ import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
 import type { PageLogin } from '../identity/page-login.ts';
+import type { SamlLogin } from '../identity/saml.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Ledger } from '../jobs/ledger.ts';
@@ -54,7 +55,15 @@ export interface ApiServices {
   readonly encode: (event: LogEvent) => string;
   readonly login: { readonly issuer: string; readonly clientId: string; readonly audience: string };
   readonly pageLogin: PageLogin;
+  readonly samlLogin: SamlLogin;
   readonly webSessions: WebSessions;
+  /**
+   * Everybody who has proved who they are passes here, at every call: with the groups that count now, or refused.
+   * @throws principal_disabled, principal_not_provisioned
+   */
+  readonly admit: (principal: Principal) => Promise<Principal>;
+  /** The same for somebody who has just proved it; the principal is in the directory afterwards. */
+  readonly enter: (principal: Principal) => Promise<Principal>;
   /** The address that people use, without a slash at its end. */
   readonly publicUrl: () => string;
   /** How clients reach the PostgreSQL listener. */

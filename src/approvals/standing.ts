@@ -1,5 +1,6 @@
 /** How somebody stands towards a request: what they may do with it now, and for everything else the reason in words. */
 import type { ErrorCode } from '../errors.ts';
+import type { HumanKeys } from '../identity/humans.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import { mayDecide, mayWithdraw } from '../policy/duty.ts';
 import type { PolicySet } from '../policy/engine.ts';
@@ -33,18 +34,19 @@ interface Parts {
   readonly request: RequestRecord;
   readonly decisions: readonly DecisionRecord[];
   readonly subject: RequestSubject;
+  readonly keys: HumanKeys;
   readonly asker: Asker;
 }
 
 export function standingOf(parts: Parts): Standing {
-  const { policySet, request, decisions, subject, asker } = parts;
+  const { policySet, request, decisions, subject, keys, asker } = parts;
   const closed: Refusal | undefined =
     request.state === 'pending'
       ? undefined
       : { code: 'request_not_pending', policies: [], reason: `this request is ${request.state}` };
   const deciding = (verdict: 'approve' | 'reject') =>
     closed ??
-    secondWord(asker.principal, decisions, request) ??
+    secondWord(asker.principal, decisions, request, keys) ??
     refusalOf(mayDecide(policySet, asker, subject.duty, verdict)) ??
     outsideGroups(asker.principal, subject);
   const refusals: Record<StandingAction, Refusal | undefined> = {

@@ -5,7 +5,8 @@
 import type { Clock } from '../lib/clock.ts';
 import { canonicalJson } from '../lib/canonical-json.ts';
 import type { Store } from '../store/database.ts';
-import { findPrincipal, listPrincipals, upsertPrincipal } from '../store/principals.ts';
+import { findPrincipal, upsertPrincipal } from '../store/principals.ts';
+import type { Humans } from './humans.ts';
 import type { Principal } from './principal.ts';
 
 /** An unchanged principal is written again (its `last_seen_at`) no sooner than this. */
@@ -15,6 +16,7 @@ const maxRemembered = 10_000;
 export interface PrincipalDirectoryOptions {
   readonly store: Store;
   readonly clock: Clock;
+  readonly humans: Humans;
 }
 
 export class PrincipalDirectory {
@@ -22,12 +24,12 @@ export class PrincipalDirectory {
   readonly #clock: Clock;
   /** What this node wrote last, so that a hundred API calls are not a hundred writes. */
   readonly #written = new Map<string, { readonly text: string; readonly atMs: number }>();
-  /** Lower-case e-mail address -> humans. */
-  #humans = new Map<string, Set<string>>();
+  readonly #humans: Humans;
 
   constructor(options: PrincipalDirectoryOptions) {
     this.#store = options.store;
     this.#clock = options.clock;
+    this.#humans = options.humans;
   }
 
   /** Call it for every verified token, and wait for it before the principal is let in. */
@@ -38,33 +40,13 @@ export class PrincipalDirectory {
     const nowMs = this.#clock.now();
     const last = this.#written.get(id);
     if (last !== undefined && last.text === text && nowMs - last.atMs < rewriteAfterMs) return;
+    await this.#humans.seen(known);
     await upsertPrincipal(this.#store, known, new Date(nowMs));
     if (this.#written.size >= maxRemembered) this.#written.clear();
     this.#written.set(id, { text, atMs: nowMs });
-    this.#remember(known);
   }
 
   get(id: string): Promise<Principal | undefined> {
     return findPrincipal(this.#store, id);
-  }
-
-  /** Reads the e-mail addresses anew: at start, and before a push whose authors must be told apart. */
-  async refresh(): Promise<void> {
-    const principals = await listPrincipals(this.#store);
-    this.#humans = new Map();
-    for (const principal of principals) this.#remember(principal);
-  }
-
-  /** Every human who was seen with this address, whatever its case; service accounts have none. */
-  humansByEmail(email: string): string[] {
-    return [...(this.#humans.get(email.toLowerCase()) ?? [])];
-  }
-
-  #remember({ email, human }: Principal): void {
-    if (email === undefined) return;
-    const key = email.toLowerCase();
-    const humans = this.#humans.get(key);
-    if (humans === undefined) this.#humans.set(key, new Set([human]));
-    else humans.add(human);
   }
 }

@@ -9,29 +9,14 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { chromium, type BrowserContext, type Page } from 'playwright-core';
-import type { OidcAccount } from '../../demo/oidc-configuration.ts';
 import { searchSecrets } from '../../demo/secrets.ts';
 import { secretsOf, seedCustomers } from '../../demo/seed.ts';
-import { startHarness, type Harness } from '../harness.ts';
+import { people, startHarness, type Harness } from '../harness.ts';
 
 export type Person = 'dana' | 'eli' | 'erin' | 'ana' | 'nora';
 export type Scheme = 'light' | 'dark';
 
-const groupsOf: Readonly<Record<Person, readonly string[]>> = {
-  dana: ['chunk-designers'],
-  eli: ['chunk-executors'],
-  erin: ['chunk-executors'],
-  ana: ['auditors'],
-  nora: ['others'],
-};
-
-const names: Readonly<Record<Person, string>> = {
-  dana: 'Dana Designer',
-  eli: 'Eli Executor',
-  erin: 'Erin Executor',
-  ana: 'Ana Auditor',
-  nora: 'Nora Nobody',
-};
+const nameOf = (person: Person): string => people.find(({ id }) => id === person)?.displayName ?? person;
 
 export const seed = { rows: 2_000, seed: 7 };
 export const pictures = path.resolve(import.meta.dirname, '../../browser-out');
@@ -48,16 +33,6 @@ const browserFlags = [
 ];
 const desktop = { width: 1280, height: 900 };
 export const phone = { width: 390, height: 844 };
-
-const accounts = (Object.keys(groupsOf) as Person[]).map(
-  (id): OidcAccount => ({
-    id,
-    password: `${id}-password`,
-    displayName: names[id],
-    email: `${id}@example.test`,
-    groups: groupsOf[id],
-  }),
-);
 
 export interface VisitOptions {
   readonly scheme?: Scheme;
@@ -81,7 +56,6 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   mkdirSync(pictures, { recursive: true });
   const harness = await startHarness({
     schema: 'select 1',
-    accounts,
     configure: (raw) => {
       // Everything that is in the seed of the demo, and hidden there, is masked.
       raw['masking'] = [
@@ -191,7 +165,7 @@ export class Visit {
     await this.page.getByLabel('Account').fill(person);
     await this.page.getByLabel('Password').fill(`${person}-password`);
     await this.page.getByRole('button', { name: 'Log in' }).click();
-    await this.page.getByRole('button', { name: `Account of ${names[person]}` }).waitFor();
+    await this.page.getByRole('button', { name: `Account of ${nameOf(person)}` }).waitFor();
     const now = new URL(this.page.url());
     assert.equal(now.pathname + now.search, wanted.pathname + wanted.search, 'back where they were');
   }
