@@ -55,7 +55,6 @@ import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { tryMask } from './masking/trial.ts';
-import type { PolicyConnection } from './policy/entities.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';

@@ -14,7 +14,7 @@ export interface ConfirmProps {
 
 export function Confirm({ isOpen, title, children, action, onConfirm, close }: ConfirmProps) {
   return (
-    <Modal opened={isOpen} onClose={close} title={title} closeButtonProps={{ 'aria-label': 'Close' }}>
+    <Modal opened={isOpen} onClose={close} title={title}>
       <Stack>
         <Text size="sm" component="div">
           {children}
