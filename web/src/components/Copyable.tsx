@@ -7,8 +7,9 @@ export function Copyable({ text, shown = text }: { readonly text: string; readon
     <CopyButton value={text}>
       {({ copied, copy }) => (
         <Tooltip label={copied ? 'Copied' : `Copy ${text}`} multiline maw={420}>
-          <UnstyledButton className="mono break copyable" onClick={copy} aria-label={`Copy ${text}`}>
-            {shown}
+          <UnstyledButton className="mono break copyable" onClick={copy}>
+            <span aria-hidden>{shown}</span>
+            <span className="only-read">Copy {text}</span>
           </UnstyledButton>
         </Tooltip>
       )}

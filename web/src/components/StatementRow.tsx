@@ -1,7 +1,7 @@
 import { Anchor, Table, Text, Tooltip } from '@mantine/core';
-import { Link } from 'react-router';
 import { count } from '../lib/format.ts';
 import type { TimelineStatement } from '../lib/session.ts';
+import { Goto } from './Goto.tsx';
 import { Plain } from './Plain.tsx';
 import { State } from './State.tsx';
 
@@ -34,13 +34,13 @@ export function StatementRow({ statement, show }: StatementRowProps) {
           {request !== undefined && (
             <>
               {' · '}
-              <Link to={`/requests/${request}`}>request</Link>
+              <Goto to={`/requests/${request}`}>request</Goto>
             </>
           )}
           {run !== undefined && (
             <>
               {' · '}
-              <Link to={`/runs/${run}`}>run</Link>, chunk {chunk}
+              <Goto to={`/runs/${run}`}>run</Goto>, chunk {chunk}
             </>
           )}
         </Text>

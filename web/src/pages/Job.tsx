@@ -7,6 +7,7 @@ import { Code } from '../components/Code.tsx';
 import { Copyable, shortDigest } from '../components/Copyable.tsx';
 import { Diff } from '../components/Diff.tsx';
 import { Facts } from '../components/Facts.tsx';
+import { Goto } from '../components/Goto.tsx';
 import { JobEditor } from '../components/JobEditor.tsx';
 import { Loaded } from '../components/Loaded.tsx';
 import { Page } from '../components/Page.tsx';
@@ -74,9 +75,9 @@ function Versions({ job, versions }: { readonly job: string; readonly versions: 
         <Group gap="xs">
           <State state={standingState(newest.standing)} />
           <span>
-            version {newest.version} on <Link to={`/connections/${newest.connection}`}>{newest.connection}</Link>
+            version {newest.version} on <Goto to={`/connections/${newest.connection}`}>{newest.connection}</Goto>
           </span>
-          <Link to={`/runs?job=${encodeURIComponent(job)}`}>its runs</Link>
+          <Goto to={`/runs?job=${encodeURIComponent(job)}`}>its runs</Goto>
         </Group>
       }
       actions={!isEditing && <JobActions newest={newest} edit={() => set('edit', '1')} />}
@@ -125,9 +126,9 @@ function Definition({ version }: { readonly version: JobText }) {
               standing === null ? (
                 '–'
               ) : (
-                <Link key="r" to={`/requests/${standing.request}`}>
+                <Goto key="r" to={`/requests/${standing.request}`}>
                   {standing.state}
-                </Link>
+                </Goto>
               ),
             ],
             [
@@ -135,9 +136,9 @@ function Definition({ version }: { readonly version: JobText }) {
               standing?.run === undefined ? (
                 '–'
               ) : (
-                <Link key="u" to={`/runs/${standing.run}`}>
+                <Goto key="u" to={`/runs/${standing.run}`}>
                   {standing.runState}
-                </Link>
+                </Goto>
               ),
             ],
           ]}

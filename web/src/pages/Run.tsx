@@ -2,9 +2,10 @@ import { Alert, Anchor, Group, Paper, Progress, Stack, Table, Text, Title } from
 import { useDisclosure, useInterval } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { Link, useParams } from 'react-router';
+import { useParams } from 'react-router';
 import { ChunkGrid } from '../components/ChunkGrid.tsx';
 import { Facts } from '../components/Facts.tsx';
+import { Goto } from '../components/Goto.tsx';
 import { Loaded } from '../components/Loaded.tsx';
 import { Page } from '../components/Page.tsx';
 import { RunActions } from '../components/RunActions.tsx';
@@ -126,15 +127,15 @@ function Overview({ run }: { readonly run: RunProgress }) {
             ['Executor', run.executorId],
             [
               'Connection',
-              <Link key="c" to={`/connections/${run.connection}`}>
+              <Goto key="c" to={`/connections/${run.connection}`}>
                 {run.connection}
-              </Link>,
+              </Goto>,
             ],
             [
               'Job',
-              <Link key="j" to={`/jobs/${run.job}`}>
+              <Goto key="j" to={`/jobs/${run.job}`}>
                 {run.job}
-              </Link>,
+              </Goto>,
             ],
             ['Began', moment(run.createdAt)],
             ['Written as', `${run.output.format} to ${run.output.to}`],
@@ -143,24 +144,24 @@ function Overview({ run }: { readonly run: RunProgress }) {
               run.request === null ? (
                 '–'
               ) : (
-                <Link key="r" to={`/requests/${run.request}`}>
+                <Goto key="r" to={`/requests/${run.request}`}>
                   the request that was approved
-                </Link>
+                </Goto>
               ),
             ],
             ...(dutiesOf(who).includes('auditor')
               ? [
                   [
                     'Proof',
-                    <Link key="p" to={`/audit?run=${run.runId}`}>
+                    <Goto key="p" to={`/audit?run=${run.runId}`}>
                       show that this run was approved
-                    </Link>,
+                    </Goto>,
                   ] as const,
                   [
                     'Sessions',
-                    <Link key="s" to={`/sessions?run=${run.runId}`}>
+                    <Goto key="s" to={`/sessions?run=${run.runId}`}>
                       the sessions that read it
-                    </Link>,
+                    </Goto>,
                   ] as const,
                 ]
               : []),

@@ -1,8 +1,9 @@
 import { Group, Paper, Stack, Table, Text, Title } from '@mantine/core';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { Link, useParams } from 'react-router';
+import { useParams } from 'react-router';
 import { Facts } from '../components/Facts.tsx';
+import { Goto } from '../components/Goto.tsx';
 import { Loaded } from '../components/Loaded.tsx';
 import { More } from '../components/More.tsx';
 import { OnlyFor } from '../components/OnlyFor.tsx';
@@ -68,18 +69,18 @@ function Overview({ session }: { readonly session: SessionSummary }) {
         ['Duty', session.duty],
         [
           'Connection',
-          <Link key="c" to={`/connections/${session.connection}`}>
+          <Goto key="c" to={`/connections/${session.connection}`}>
             {session.connection}
-          </Link>,
+          </Goto>,
         ],
         [
           'Run',
           runId === undefined ? (
             'none'
           ) : (
-            <Link key="r" to={`/runs/${runId}`}>
+            <Goto key="r" to={`/runs/${runId}`}>
               {runId}
-            </Link>
+            </Goto>
           ),
         ],
         ['Client says', <Plain key="a" text={session.application === '' ? '–' : session.application} />],

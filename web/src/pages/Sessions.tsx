@@ -3,6 +3,7 @@ import { IconTerminal2 } from '@tabler/icons-react';
 import { useState, type FormEvent } from 'react';
 import { Link, useSearchParams } from 'react-router';
 import { Empty } from '../components/Empty.tsx';
+import { Goto } from '../components/Goto.tsx';
 import { Loaded } from '../components/Loaded.tsx';
 import { More } from '../components/More.tsx';
 import { OnlyFor } from '../components/OnlyFor.tsx';
@@ -151,7 +152,7 @@ function SessionRow({ session }: { readonly session: SessionSummary }) {
         {connection}
         {runId !== undefined && (
           <Text size="xs" c="dimmed">
-            in a <Link to={`/runs/${runId}`}>run</Link>
+            in a <Goto to={`/runs/${runId}`}>run</Goto>
           </Text>
         )}
       </Table.Td>
