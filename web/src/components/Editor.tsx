@@ -1,7 +1,7 @@
 /** A definition that is being edited: CodeMirror, with this page's nonce for its styles. What would not be seen is shown. */
 import { defaultKeymap, history, historyKeymap, indentWithTab } from '@codemirror/commands';
 import { yaml } from '@codemirror/lang-yaml';
-import { HighlightStyle, syntaxHighlighting } from '@codemirror/language';
+import { syntaxHighlighting } from '@codemirror/language';
 import { StateEffect, StateField } from '@codemirror/state';
 import {
   Decoration,
@@ -11,18 +11,10 @@ import {
   lineNumbers,
   type DecorationSet,
 } from '@codemirror/view';
-import { tags } from '@lezer/highlight';
+import { classHighlighter } from '@lezer/highlight';
 import { useEffect, useRef } from 'react';
 import { styleNonce } from '../lib/nonce.ts';
 import './Editor.css';
-
-const colors = HighlightStyle.define([
-  { tag: [tags.keyword, tags.definition(tags.propertyName)], class: 'tok-keyword' },
-  { tag: [tags.propertyName, tags.typeName], class: 'tok-propertyName' },
-  { tag: [tags.string, tags.content], class: 'tok-string' },
-  { tag: [tags.number, tags.bool, tags.null], class: 'tok-number' },
-  { tag: tags.comment, class: 'tok-comment' },
-]);
 
 const setMarked = StateEffect.define<readonly number[]>();
 const markedLine = Decoration.line({ class: 'editor-wrong', attributes: { 'aria-invalid': 'true' } });
@@ -60,7 +52,7 @@ export function Editor({ initial, label, onChange, wrongLines }: EditorProps) {
         EditorView.cspNonce.of(styleNonce()),
         lineNumbers(),
         highlightSpecialChars(),
-        syntaxHighlighting(colors),
+        syntaxHighlighting(classHighlighter),
         EditorView.lineWrapping,
         EditorView.contentAttributes.of({ 'aria-label': label }),
         yaml(),

@@ -123,7 +123,7 @@ function Overview({ run }: { readonly run: RunProgress }) {
             ['Rows delivered', `${count(run.rows)} of about ${count(run.estimatedRows)}`],
             ['Delivered', bytes(run.bytes)],
             ['Cells masked', count(run.maskedCells)],
-            ['Now', rate === undefined ? '–' : `${count(Math.round(rate))} rows/s`],
+            ...(rate === undefined ? [] : [['Now', `${count(Math.round(rate))} rows/s`] as const]),
             ['Executor', run.executorId],
             [
               'Connection',
