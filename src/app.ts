@@ -158,7 +158,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       record,
       clock,
       policySet: () => rules.policies,
-      workflows: configuration.workflows,
+      workflows: () => rules.workflows,
       connections: policyConnection,
     };
     const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
@@ -396,6 +396,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 
     const sweep = setInterval(() => {
       requests.expireDue().catch(onError);
+      requests.escalateDue().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);

@@ -92,7 +92,7 @@ export function startServices(
     record,
     clock,
     policySet: () => policySet,
-    workflows: more.workflows ?? [],
+    workflows: () => more.workflows ?? [],
     connections: (name: string) => (name === 'crm' ? { name, labels: { env: 'prod' }, engine: 'postgres' } : undefined),
   };
   const services: Services = {

@@ -52,6 +52,8 @@ export interface CompiledPolicy {
   /** Its scope names Action::"unknown" itself; "any action" and "any statement" do not. */
   readonly namesUnknown: boolean;
   readonly text: string;
+  /** Where it stands: file and line, as far as that is known. */
+  readonly place: string;
   readonly code: ErrorCode | undefined;
   readonly reason: string | undefined;
   readonly hint: string | undefined;
@@ -217,6 +219,7 @@ function parseFile(file: PolicyFile): CompiledPolicy[] {
       effect,
       namesUnknown: JSON.stringify(action).includes('"id":"unknown"'),
       text,
+      place: placeIn(file, text),
       code: code as ErrorCode | undefined,
       reason: annotations?.['reason'],
       hint: annotations?.['hint'],
@@ -236,7 +239,8 @@ function checkAgainstSchema(policies: ReadonlyMap<string, CompiledPolicy>): void
   const shown = new Map<string, string>();
   for (const { policyId, error } of all) {
     const help = error.help === null ? '' : ` (${error.help})`;
-    if (!shown.has(policyId)) shown.set(policyId, `${error.message}${help}`);
+    const place = policies.get(policyId)?.place ?? '';
+    if (!shown.has(policyId)) shown.set(policyId, `${place}: ${error.message}${help}`);
   }
   throw new CountersignError(
     'configuration_invalid',
@@ -257,6 +261,11 @@ function describePlace(text: string, offset: number): string {
   const line = before.split('\n').length;
   const id = [...before.matchAll(/@id\s*\(\s*"([^"]*)"\s*\)/g)].at(-1)?.[1];
   return id === undefined ? `line ${line}: ` : `line ${line}, policy ${id}: `;
+}
+
+function placeIn({ name, text }: PolicyFile, policy: string): string {
+  const at = text.indexOf(policy);
+  return at < 0 ? name : `${name}:${text.slice(0, at).split('\n').length}`;
 }
 
 function messages(errors: readonly DetailedError[]): string {
