@@ -11,6 +11,7 @@ import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { policyRoutes } from './policies.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
@@ -88,6 +89,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(connectionRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));
+      await api.register(policyRoutes(services));
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));

@@ -6,6 +6,7 @@ import type { TransparencyLog } from '../audit/log.ts';
 import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { RuleService } from '../approvals/rule-service.ts';
 import type { CountersignError } from '../errors.ts';
 import type { PageLogin } from '../identity/page-login.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
@@ -55,6 +56,7 @@ export interface ApiServices {
   ) => Promise<RunCredential>;
   readonly revokeCredential: (principal: Principal, user: string) => Promise<void>;
   readonly requests: RequestService;
+  readonly rules: RuleService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;

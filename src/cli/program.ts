@@ -10,6 +10,7 @@ import type { CommandContext } from './context.ts';
 import { identityCommands } from './identity.ts';
 import { jobCommands } from './jobs.ts';
 import { exitCodeOf, exitCodes, printError } from './output.ts';
+import { policyCommands } from './policies.ts';
 import { requestCommands } from './requests.ts';
 import { runCommands } from './runs.ts';
 import { sessionCommands } from './sessions.ts';
@@ -46,6 +47,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   identityCommands(program, context);
   jobCommands(program, context);
   requestCommands(program, context);
+  policyCommands(program, context);
   runCommands(program, context);
   sessionCommands(program, context);
   auditCommands(program, context);

@@ -28,6 +28,12 @@ export interface PolicyFile {
   readonly text: string;
 }
 
+export interface PolicyFiles {
+  readonly files: readonly PolicyFile[];
+  /** false leaves the default permissions out. */
+  readonly defaults?: boolean;
+}
+
 export interface PolicyQuestion {
   readonly principal: TypeAndId;
   readonly action: PolicyAction;
@@ -168,7 +174,16 @@ function failed(reason: string, policies: readonly string[]): PolicyAnswer {
  * that do not fit the schema (a misspelt action, duty or attribute), policies that can never apply, templates, two
  * policies with one id.
  */
-export function compilePolicies(options: { files: readonly PolicyFile[]; defaults?: boolean }): PolicySet {
+export function compilePolicies(options: PolicyFiles): PolicySet {
+  const policies = parsePolicies(options);
+  const schema = preparseSchema(schemaName, policySchema);
+  if (schema.type === 'failure') throw new Error(`the policy schema does not parse: ${messages(schema.errors)}`);
+  checkAgainstSchema(policies);
+  return new PolicySet(policies);
+}
+
+/** The policies of such a set, parsed only. @throws CountersignError `configuration_invalid` for text that does not parse */
+export function parsePolicies(options: PolicyFiles): ReadonlyMap<string, CompiledPolicy> {
   const policies = new Map<string, CompiledPolicy>();
   const add = (file: PolicyFile): void => {
     for (const policy of parseFile(file)) {
@@ -186,10 +201,7 @@ export function compilePolicies(options: { files: readonly PolicyFile[]; default
     names.add(file.name);
     add(file);
   }
-  const schema = preparseSchema(schemaName, policySchema);
-  if (schema.type === 'failure') throw new Error(`the policy schema does not parse: ${messages(schema.errors)}`);
-  checkAgainstSchema(policies);
-  return new PolicySet(policies);
+  return policies;
 }
 
 function parseFile(file: PolicyFile): CompiledPolicy[] {
