@@ -29,7 +29,7 @@ export const requestRoutes =
       return { principal, id: one.id, duties: dutiesOn(principal, one) };
     };
 
-    api.get<{ Querystring: { state?: RequestState; limit?: number; before?: string; inbox?: boolean } }>(
+    api.get<{ Querystring: { state?: RequestState; limit?: number; before?: string; inbox?: '1' | 'true' } }>(
       '/requests',
       {
         schema: {
@@ -41,7 +41,7 @@ export const requestRoutes =
               /** Only those made before this moment. */
               before: { type: 'string', format: 'date-time' },
               /** Only what this caller may approve now, oldest first. */
-              inbox: { type: 'boolean' },
+              inbox: { type: 'string', enum: ['1', 'true'] },
             },
           },
         },
@@ -49,7 +49,7 @@ export const requestRoutes =
       async (request) => {
         const principal = await caller(request, services);
         const { state, limit, before, inbox } = request.query;
-        if (inbox === true) {
+        if (inbox !== undefined) {
           const waiting = await services.requests.inbox(principal, (one) => dutiesOn(principal, one), limit ?? 100);
           return { requests: waiting.map(summary) };
         }

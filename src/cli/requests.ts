@@ -77,7 +77,7 @@ export function requestCommands(program: Command, context: CommandContext): void
     .option('--inbox', 'only what you may approve now, oldest first', false)
     .action(async (options: { state?: string; inbox: boolean }) => {
       const state = options.state === undefined ? '' : `?state=${encodeURIComponent(options.state)}`;
-      const query = options.inbox ? '?inbox=true' : state;
+      const query = options.inbox ? '?inbox=1' : state;
       const answer = await context.client().get<{ requests: RequestView[] }>(`/requests${query}`);
       show({ json: context.json() }, answer, () =>
         table(
