@@ -115,11 +115,11 @@ it('what widens is a request: its author cannot decide it, somebody else can, an
   const detail = await harness.api<{
     digest: string;
     digestInputJson: string;
-    you: { mayApprove: boolean; reasons: { approve?: string } };
+    you: { may: string[]; reasons: { action: string; reason: string }[] };
     steps: { state: string; needed: number }[];
   }>('executor', 'GET', `/requests/${asked.body.request}`);
-  assert.equal(detail.body.you.mayApprove, false);
-  assert.match(detail.body.you.reasons.approve ?? '', /authored/);
+  assert.deepEqual(detail.body.you.may, ['withdraw']);
+  assert.match(detail.body.you.reasons.find(({ action }) => action === 'approve')?.reason ?? '', /authored/);
   assert.deepEqual(
     detail.body.steps.map(({ state, needed }) => [state, needed]),
     [['open', 1]],

@@ -1,19 +1,15 @@
 /**
  * Log-in and log-out of the page, outside of /api/v1: these are visited by a browser. Afterwards a cookie proves who
- * asks (`caller.ts`). Both cookies are out of reach of scripts; the one with the problem of a failed log-in is not, and
- * holds nothing but its words.
+ * asks (`caller.ts`). SAML has routes of its own (`saml.ts`).
  */
 import cookie from '@fastify/cookie';
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
-import { asCountersignError, CountersignError } from '../errors.ts';
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import { loginFlowMs } from '../identity/page-login.ts';
-import { isLoopback } from '../lib/loopback.ts';
+import { BrowserLogin } from './browser-login.ts';
 import { sessionCookie } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 const flowCookie = 'countersign-login';
-const problemCookie = 'countersign-login-problem';
-const problemSeconds = 60;
 
 export async function registerCookies(app: FastifyInstance): Promise<void> {
   await app.register(cookie);
@@ -23,44 +19,21 @@ export const authRoutes =
   (services: ApiServices): FastifyPluginAsync =>
   async (app) => {
     await Promise.resolve();
-    const isSecure = () => services.publicUrl().startsWith('https:');
-    const keep = (reply: FastifyReply, name: string, value: string, expires: Date, httpOnly = true) =>
-      reply.setCookie(name, value, { path: '/', httpOnly, secure: isSecure(), sameSite: 'lax', expires });
-
-    /** A person's cookie must not travel where others can read it. */
-    const needPrivacy = () => {
-      const url = new URL(services.publicUrl());
-      if (url.protocol === 'https:' || isLoopback(url.hostname)) return;
-      throw new CountersignError('tls_required', 'the page is only for https (or for this machine itself)', {
-        hint: 'set api.tls, or api.publicUrl to the https address in front of it',
-      });
-    };
-
-    const failed = (request: FastifyRequest, reply: FastifyReply, cause: unknown) => {
-      const known = cause instanceof CountersignError ? cause : asCountersignError(services.onError(cause));
-      const { code, message, hint, detail } = known;
-      services.note({
-        type: 'login.refused',
-        at: new Date(services.clock.now()).toISOString(),
-        node: services.node,
-        code,
-        message,
-        address: request.ip,
-      });
-      const problem = Buffer.from(JSON.stringify({ code, message, hint, detail })).toString('base64url');
-      const expires = new Date(services.clock.now() + problemSeconds * 1_000);
-      // What went wrong travels in a cookie, not in the address: nobody can make a link that says something here.
-      return keep(reply, problemCookie, problem.slice(0, 3_500), expires, false).redirect('/login?failed', 303);
-    };
+    const browser = new BrowserLogin(services);
 
     app.get<{ Querystring: { provider?: string; return?: string } }>('/auth/login', async (request, reply) => {
+      const { provider, return: returnTo } = request.query;
+      if (provider !== undefined && services.samlLogin.has(provider)) {
+        const query = returnTo === undefined ? '' : `?return=${encodeURIComponent(returnTo)}`;
+        return reply.redirect(`/auth/saml/${provider}/login${query}`, 302);
+      }
       try {
-        needPrivacy();
-        const { url, state } = await services.pageLogin.start(request.query.provider, request.query.return);
-        keep(reply, flowCookie, state, new Date(services.clock.now() + loginFlowMs));
+        browser.needPrivacy();
+        const { url, state } = await services.pageLogin.start(provider, returnTo);
+        browser.keep(reply, flowCookie, state, new Date(services.clock.now() + loginFlowMs));
         return await reply.redirect(url.href, 302);
       } catch (cause) {
-        return failed(request, reply, cause);
+        return browser.failed(request, reply, cause);
       }
     });
 
@@ -70,13 +43,9 @@ export const authRoutes =
       void reply.clearCookie(flowCookie, { path: '/' });
       try {
         const login = await services.pageLogin.finish(request.params.provider, query, state);
-        const name = sessionCookie(services.publicUrl());
-        const before = request.cookies[name];
-        if (before !== undefined) await services.webSessions.end(before);
-        keep(reply, name, login.cookie, login.expiresAt);
-        return await reply.redirect(login.returnTo, 303);
+        return await browser.done(request, reply, login);
       } catch (cause) {
-        return failed(request, reply, cause);
+        return browser.failed(request, reply, cause);
       }
     });
 
@@ -85,7 +54,7 @@ export const authRoutes =
       const value = request.cookies[name];
       if (value !== undefined && request.headers['x-countersign'] !== undefined) {
         await services.webSessions.end(value);
-        void reply.clearCookie(name, { path: '/', secure: isSecure() });
+        void reply.clearCookie(name, { path: '/', secure: browser.isSecure });
       }
       return reply.status(204).send();
     });

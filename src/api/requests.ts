@@ -1,9 +1,9 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { dutiesFor } from '../approvals/policy-input.ts';
-import type { Principal } from '../identity/principal.ts';
-import type { RequestState } from '../store/database.ts';
-import type { RequestRecord } from '../store/requests.ts';
-import { caller, dutiesAnywhere, needDuty } from './caller.ts';
+import { lastApprovedBefore } from '../store/request-pages.ts';
+import { runByGrant } from '../store/runs.ts';
+import { caller, freshCaller, needDuty } from './caller.ts';
+import { dutiesToSee, listQuery, requestView, summary, type ListQuery } from './request-views.ts';
 import type { ApiServices } from './services.ts';
 
 const comment = {
@@ -19,71 +19,68 @@ export const requestRoutes =
   (services: ApiServices): FastifyPluginAsync =>
   async (api) => {
     await Promise.resolve();
-    /** Duties that count for a request: on its connection, or on every connection that a change of rules touches. */
-    const dutiesOn = (principal: Principal, request: RequestRecord) => dutiesFor(request, principal, services.dutiesOn);
-    const sees = (principal: Principal, request: RequestRecord) =>
-      request.kind === 'policy' ? dutiesAnywhere(principal, services) : dutiesOn(principal, request);
-    const found = async (request: FastifyRequest<{ Params: { id: string } }>) => {
+    api.get<{ Querystring: ListQuery }>('/requests', { schema: { querystring: listQuery } }, async (request) => {
       const principal = await caller(request, services);
-      const { request: one } = await services.requests.get(request.params.id);
-      return { principal, id: one.id, duties: dutiesOn(principal, one) };
+      const { inbox, state, limit } = request.query;
+      const view = inbox === undefined ? request.query.view : 'waiting';
+      if (view !== undefined) return requestView(services, principal, { ...request.query, view });
+      const all = await services.requests.list({ state, limit });
+      return { requests: all.filter((one) => dutiesToSee(services, principal, one).length > 0).map(summary) };
+    });
+
+    /** The request, for whom it is. */
+    const visible = async (request: FastifyRequest, id: string) => {
+      const principal = await caller(request, services);
+      const detail = await services.requests.get(id);
+      const seen = dutiesToSee(services, principal, detail.request);
+      needDuty(principal, seen, ['designer', 'approver', 'executor', 'auditor', 'admin'], 'see this request');
+      return { ...detail, asker: { principal, duties: dutiesFor(detail.request, principal, services.dutiesOn) } };
     };
 
-    api.get<{ Querystring: { state?: RequestState; limit?: number; before?: string; inbox?: '1' | 'true' } }>(
-      '/requests',
-      {
-        schema: {
-          querystring: {
-            type: 'object',
-            properties: {
-              state: { type: 'string', enum: ['pending', 'approved', 'rejected', 'withdrawn', 'expired'] },
-              limit: { type: 'integer', minimum: 1, maximum: 1_000 },
-              /** Only those made before this moment. */
-              before: { type: 'string', format: 'date-time' },
-              /** Only what this caller may approve now, oldest first. */
-              inbox: { type: 'string', enum: ['1', 'true'] },
-            },
-          },
-        },
-      },
-      async (request) => {
-        const principal = await caller(request, services);
-        const { state, limit, before, inbox } = request.query;
-        if (inbox !== undefined) {
-          const waiting = await services.requests.inbox(principal, (one) => dutiesOn(principal, one), limit ?? 100);
-          return { requests: waiting.map(summary) };
-        }
-        const createdBefore = before === undefined ? undefined : new Date(before);
-        const all = await services.requests.list({ state, limit, createdBefore });
-        return { requests: all.filter((one) => [...sees(principal, one)].length > 0).map(summary) };
-      },
-    );
+    /** Whoever is asked anew who they are, and the duties of theirs that count for the request. */
+    const acting = async (request: FastifyRequest, id: string) => {
+      const principal = await freshCaller(request, services);
+      const { request: found } = await services.requests.get(id);
+      return { id: found.id, principal, duties: dutiesFor(found, principal, services.dutiesOn) };
+    };
 
     api.get<{ Params: { id: string } }>('/requests/:id', async (request) => {
-      const principal = await caller(request, services);
-      const detail = await services.requests.get(request.params.id);
-      needDuty(
-        principal,
-        sees(principal, detail.request),
-        ['designer', 'approver', 'executor', 'auditor', 'admin'],
-        'see this request',
-      );
+      const { asker, ...detail } = await visible(request, request.params.id);
+      const { grant } = detail;
+      const [you, before, run] = await Promise.all([
+        services.requests.standing(detail.request.id, asker),
+        lastApprovedBefore(services.store, detail.request),
+        grant === undefined ? undefined : runByGrant(services.store, grant.id),
+      ]);
       return {
         ...summary(detail.request),
         // The exact text that was digested, so that anybody can compute the digest again.
         digestInputJson: detail.request.digestInputJson,
         evidence: detail.request.evidence,
         decisions: detail.decisions,
-        grant: detail.grant,
+        grant,
         approvalsNeeded: detail.approvalsNeeded,
         approvalsGiven: detail.approvalsGiven,
         steps: detail.steps,
         reviews: detail.reviews,
-        you: await services.requests.explain(detail.request.id, {
-          principal,
-          duties: dutiesOn(principal, detail.request),
-        }),
+        you,
+        runId: run?.id,
+        lastApproved: before && {
+          request: before.requestId,
+          approvedAt: before.approvedAt,
+          version: before.version.version,
+          content: before.version.content,
+        },
       };
+    });
+
+    // The bytes of the body are what is digested, no more and no less.
+    api.get<{ Params: { id: string } }>('/requests/:id/digest', async (request, reply) => {
+      const { digest, digestInputJson } = (await visible(request, request.params.id)).request;
+      return reply
+        .header('content-type', 'application/json')
+        .header('repr-digest', `sha-256=:${Buffer.from(digest, 'hex').toString('base64')}:`)
+        .send(Buffer.from(digestInputJson));
     });
 
     for (const verdict of ['approve', 'reject'] as const) {
@@ -91,16 +88,15 @@ export const requestRoutes =
         `/requests/:id/${verdict}`,
         { schema: comment },
         async (request) => {
-          const { id, principal, duties } = await found(request);
-          const comment = request.body.comment ?? '';
-          const decided = await services.requests.decide(id, principal, duties, verdict, comment);
+          const { id, principal, duties } = await acting(request, request.params.id);
+          const decided = await services.requests.decide(id, principal, duties, verdict, request.body.comment ?? '');
           return { ...summary(decided.request), grant: decided.grant };
         },
       );
     }
 
     api.post<{ Params: { id: string } }>('/requests/:id/withdraw', async (request) => {
-      const { id, principal, duties } = await found(request);
+      const { id, principal, duties } = await acting(request, request.params.id);
       return summary(await services.requests.withdraw(id, { principal, duties }));
     });
 
@@ -117,7 +113,7 @@ export const requestRoutes =
         },
       },
       async (request) => {
-        const { id, principal } = await found(request);
+        const { id, principal } = await acting(request, request.params.id);
         return summary(await services.requests.breakGlass.ask(id, principal, request.body.reason));
       },
     );
@@ -138,14 +134,9 @@ export const requestRoutes =
         },
       },
       async (request) => {
-        const { id, principal, duties } = await found(request);
+        const { id, principal, duties } = await acting(request, request.params.id);
         const { verdict, comment = '' } = request.body;
         return summary(await services.requests.breakGlass.review(id, { principal, duties }, verdict, comment));
       },
     );
   };
-
-function summary(request: RequestRecord) {
-  const { digestInputJson: _json, evidence: _evidence, ...rest } = request;
-  return rest;
-}

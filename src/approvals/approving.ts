@@ -7,7 +7,7 @@ import { endGrant, insertGrant, type GrantEnd, type GrantRecord } from '../store
 import { setReviewDue, type RequestRecord } from '../store/requests.ts';
 import type { RecordEvent } from './events.ts';
 import type { PolicyInput } from './policy-input.ts';
-import type { Opened } from './request-view.ts';
+import type { Opened } from './standing.ts';
 
 export interface RuleChanger {
   /** Inside the transaction of the last approval. Returns why it is not applied, e.g. because other rules are in force now. */

@@ -8,27 +8,33 @@ import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
 import type { Principal } from '../identity/principal.ts';
 import type { Clock } from '../lib/clock.ts';
-import { humanKey } from '../policy/entities.ts';
 import type { Database, Store, StoreOrTransaction } from '../store/database.ts';
-import { decisionsOf, lockRequest, type RequestRecord } from '../store/requests.ts';
+import { lockRequest, type RequestRecord } from '../store/requests.ts';
 import {
   confirm,
   executorsOf,
   insertReview,
+  lockBreakGlass,
   reviewsOf,
   setBreakGlass,
   unconfirmedRequests,
   type ReviewRecord,
 } from '../store/reviews.ts';
 import { actor, type RecordEvent } from './events.ts';
-import type { Asker, Opened } from './request-view.ts';
-import { unknownRequest } from './refusal.ts';
+import type { Asker, Opened } from './standing.ts';
+import { unknownRequest, type Refusal } from './refusal.ts';
 
 export interface BreakGlassOptions {
   readonly store: Store;
   readonly record: RecordEvent;
   readonly clock: Clock;
-  readonly open: (store: StoreOrTransaction, request: RequestRecord) => Promise<Opened>;
+  /** @param others further humans who are compared */
+  readonly open: (
+    store: StoreOrTransaction,
+    request: RequestRecord,
+    asker?: Principal,
+    others?: readonly string[],
+  ) => Promise<Opened>;
 }
 
 const maxTextLength = 4_000;
@@ -45,8 +51,10 @@ export class BreakGlassService {
     const text = checkedText(reason, 'break-glass needs a reason');
     const { store, record, clock } = this.#options;
     return committed(store, async (transaction) => {
+      // The order in which an approval takes its locks too.
       const request = await lockRequest(transaction, requestId);
       if (request === undefined) return unknownRequest(requestId);
+      await lockBreakGlass(transaction);
       const refused = await this.whyNotAsk(transaction, request, principal);
       if (refused !== undefined) {
         await record({
@@ -112,8 +120,10 @@ export class BreakGlassService {
         reviewedAt: now,
       };
       await insertReview(transaction, review);
-      const reviews = await reviewsOf(transaction, requestId);
-      const humans = new Set(reviews.filter((one) => one.verdict === 'ok').map((one) => humanKey(one.human)));
+      const given = (await reviewsOf(transaction, requestId)).filter((one) => one.verdict === 'ok');
+      const names = given.map(({ human }) => human);
+      const { keys } = await this.#options.open(transaction, request, principal, names);
+      const humans = new Set(names.map(keys.keyOf));
       const isConfirmed = humans.size >= (request.breakGlass?.reviewers ?? Number.POSITIVE_INFINITY);
       if (isConfirmed) await confirm(transaction, requestId, now);
       await record({
@@ -138,30 +148,48 @@ export class BreakGlassService {
     if (request.state !== 'pending') {
       return new CountersignError('request_not_pending', `request ${request.id} is ${request.state}, not pending`);
     }
-    if (humanKey(principal.human) === '' || humanKey(principal.human) !== humanKey(request.requesterHuman)) {
+    const { subject, keys } = await this.#options.open(store, request, principal);
+    const own = keys.keyOf(principal.human);
+    if (own === '' || own !== keys.keyOf(request.requesterHuman)) {
       return refused('only its requester asks for break-glass');
     }
     if (request.breakGlass !== undefined) return refused('break-glass was asked for already');
-    const { subject } = await this.#options.open(store, request);
     if (subject.workflow.breakGlass === undefined) return refused('the workflow of this request has no break-glass');
-    return this.blocked(store, principal);
+    return this.blocked(store, principal, request.id);
   }
 
-  /** Why this human may have no part in another break-glass yet. */
-  async blocked(store: StoreOrTransaction, principal: Principal): Promise<CountersignError | undefined> {
-    const key = humanKey(principal.human);
+  /**
+   * Why this human may have no part in another break-glass yet: one that is not confirmed, or not even decided.
+   * @param requestId the one that they would have a part in
+   */
+  async blocked(
+    store: StoreOrTransaction,
+    principal: Principal,
+    requestId: string,
+  ): Promise<CountersignError | undefined> {
     for (const request of await unconfirmedRequests(store)) {
-      const part = await this.#partOf(store, request, key);
+      const part = request.id === requestId ? undefined : await this.#partOf(store, request, principal);
       if (part !== undefined) {
         return refused(
           `${principal.displayName} ${part} request ${request.id}, whose break-glass is not confirmed yet`,
           {
-            hint: 'two others have to confirm it first: countersign requests review',
+            hint: 'others have to confirm it first: countersign requests review',
           },
         );
       }
     }
     return undefined;
+  }
+
+  /** The same for an approval, in the transaction of it: no other break-glass is asked for or approved until its end. */
+  async refusal(
+    transaction: Transaction<Database>,
+    principal: Principal,
+    requestId: string,
+  ): Promise<Refusal | undefined> {
+    await lockBreakGlass(transaction);
+    const blocked = await this.blocked(transaction, principal, requestId);
+    return blocked && { code: blocked.code, policies: ['countersign/break-glass'], reason: blocked.message };
   }
 
   /** Why this principal may not review it; undefined = they may. */
@@ -177,24 +205,27 @@ export class BreakGlassService {
     if (!(['approver', 'auditor', 'admin'] as const).some((duty) => duties.includes(duty))) {
       return refused('reviewing needs the duty approver, auditor or admin');
     }
-    const key = humanKey(principal.human);
-    if (key === '') return refused('it is not known which human you are');
-    const part = await this.#partOf(store, request, key);
+    const part = await this.#partOf(store, request, principal);
     if (part !== undefined) return refused(`${principal.displayName} ${part} it; reviewers had no part in it`);
-    const before = await reviewsOf(store, request.id);
-    if (before.some((one) => humanKey(one.human) === key)) return refused(`${principal.human} reviewed it already`);
+    const before = (await reviewsOf(store, request.id)).map(({ human }) => human);
+    const { keyOf } = (await this.#options.open(store, request, principal, before)).keys;
+    const own = keyOf(principal.human);
+    if (own === '') return refused('it is not known which human you are');
+    if (before.some((human) => keyOf(human) === own)) return refused(`${principal.human} reviewed it already`);
     return undefined;
   }
 
-  /** The part that a human had in a request, in words. */
-  async #partOf(store: StoreOrTransaction, request: RequestRecord, key: string): Promise<string | undefined> {
-    const { subject } = await this.#options.open(store, request);
-    if (humanKey(request.requesterHuman) === key) return 'asked for';
-    if (subject.duty.authors.some((author) => humanKey(author.human) === key)) return 'authored';
-    const decisions = await decisionsOf(store, request.id);
-    if (decisions.some((one) => humanKey(one.human) === key)) return 'decided on';
+  /** The part that this human had in a request, in words. */
+  async #partOf(store: StoreOrTransaction, request: RequestRecord, principal: Principal): Promise<string | undefined> {
     const executors = await executorsOf(store, request.id);
-    return executors.some((human) => humanKey(human) === key) ? 'executed' : undefined;
+    const { subject, decisions, keys } = await this.#options.open(store, request, principal, executors);
+    const own = keys.keyOf(principal.human);
+    const isOwn = (human: string) => own !== '' && keys.keyOf(human) === own;
+    if (isOwn(request.requesterHuman)) return 'asked for';
+    if (subject.duty.authors.some((author) => isOwn(author.human))) return 'authored';
+    const deciders = decisions.flatMap(({ human, principalId }) => [human, ...keys.ownersOf(principalId)]);
+    if (deciders.some(isOwn)) return 'decided on';
+    return executors.some(isOwn) ? 'executed' : undefined;
   }
 }
 

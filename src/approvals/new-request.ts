@@ -32,7 +32,13 @@ export interface NewRequest {
 
 /** Whose work it is. @throws input_invalid when the ask does not fit its kind */
 export function authorsOf({ input, requester, jobVersion, sessionId }: NewRequest): readonly AuthorRecord[] {
-  const asRequester: AuthorRecord = { human: requester.human, name: requester.displayName, role: 'requester' };
+  const { id, human, displayName, kind: as } = requester;
+  const asRequester: AuthorRecord = {
+    human,
+    name: displayName,
+    role: 'requester',
+    ...(as === 'service' ? { principal: id } : {}),
+  };
   if (input.kind === 'policy') return [asRequester];
   const { job, statement, kind } = input;
   if (kind === 'job') {

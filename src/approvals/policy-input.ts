@@ -2,7 +2,7 @@
  * What the approval of a change of rules is bound to: from which rules, to which, and the difference in words. The
  * counterpart of `GrantInput` for requests of kind `policy`.
  */
-import type { RuleSet } from '../config/schema.ts';
+import type { RuleSet } from '../config/rules-schema.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import { canonicalJson, type Json } from '../lib/canonical-json.ts';
 import type { RequestRecord } from '../store/requests.ts';

@@ -19,6 +19,7 @@ import { sha256Hex, type Json } from '../lib/canonical-json.ts';
 import { newId, type Clock } from '../lib/clock.ts';
 import { mayRequest, mayWithdraw } from '../policy/duty.ts';
 import type { PolicySet } from '../policy/engine.ts';
+import { notifyChange } from '../store/changes.ts';
 import type { Database, RequestState, Store, StoreOrTransaction } from '../store/database.ts';
 import { grantOfRequest, type GrantRecord } from '../store/grants.ts';
 import {
@@ -41,22 +42,23 @@ import { reviewsOf, type ReviewRecord } from '../store/reviews.ts';
 import { grantFor, type RuleChanger } from './approving.ts';
 import { BreakGlassService } from './break-glass.ts';
 import { grantInputJson } from './digest.ts';
+import type { HumanSource } from '../identity/humans.ts';
 import { actor, type RecordEvent } from './events.ts';
 import { authorsOf, createdEvent, limitHolds, type NewRequest } from './new-request.ts';
-import { escalateDue, inboxOf } from './inbox.ts';
+import { escalateDue } from './escalation.ts';
 import { policyInputJson } from './policy-input.ts';
 import { refusalError, refusalMembers, refusalOf, unknownRequest } from './refusal.ts';
 import {
-  explain,
   progressAt,
   refuseDecision,
+  standingOf,
   stepViews,
   type Asker,
   type Opened,
+  type Standing,
   type StepView,
-  type You,
-} from './request-view.ts';
-import { connectionOf, subjectOf, workflowOf, type ConnectionLookup } from './subject.ts';
+} from './standing.ts';
+import { connectionOf, keysOf, subjectOf, workflowOf, type ConnectionLookup } from './subject.ts';
 import { RequestWatcher, requestChannel } from './watcher.ts';
 import { approvalsNeeded, stepsOf, type Progress, type Workflow } from './workflow.ts';
 
@@ -69,6 +71,7 @@ export interface RequestServiceOptions {
   readonly policySet: () => PolicySet;
   readonly workflows: () => readonly Workflow[];
   readonly connections: ConnectionLookup;
+  readonly humans: HumanSource;
   /** Carries out approved changes of rules. Without it such a request is refused. */
   readonly rules?: RuleChanger | undefined;
   /** Pending statement requests that one human may have at a time; no limit when left out. */
@@ -106,7 +109,10 @@ export class RequestService {
 
   constructor(options: RequestServiceOptions) {
     this.#options = options;
-    this.breakGlass = new BreakGlassService({ ...options, open: (store, request) => this.#open(store, request) });
+    this.breakGlass = new BreakGlassService({
+      ...options,
+      open: (store, request, asker, others) => this.#open(store, request, asker, others),
+    });
     this.#watcher = new RequestWatcher(options.pool.options);
   }
 
@@ -161,6 +167,7 @@ export class RequestService {
         await limitHolds(transaction, requester.human, createdAt, maxHoldsPerHuman);
       }
       await insertRequest(transaction, request);
+      await notifyChange(transaction, 'requests', request.id);
       await record(createdEvent(request, requester));
     });
     return request;
@@ -189,12 +196,12 @@ export class RequestService {
       requestId,
       async (transaction, request): Promise<DecideResult | CountersignError> => {
         const { policySet, record, clock } = this.#options;
-        const opened = await this.#open(transaction, request);
+        const opened = await this.#open(transaction, request, principal);
         const nowMs = clock.now();
         const refused =
           refuseDecision(policySet(), { principal, duties }, verdict, opened, nowMs) ??
           (verdict === 'approve' && request.breakGlass !== undefined
-            ? await this.#breakGlassRefusal(transaction, principal)
+            ? await this.breakGlass.refusal(transaction, principal, requestId)
             : undefined);
         if (refused !== undefined) {
           await record({
@@ -216,6 +223,7 @@ export class RequestService {
           groups: principal.groups,
         };
         await insertDecision(transaction, decision);
+        await notifyChange(transaction, 'requests', requestId);
         const decisions = [...opened.decisions, decision];
         await record({
           type: 'request.decided',
@@ -252,7 +260,7 @@ export class RequestService {
     return this.#onPending(requestId, async (transaction, request) => {
       if ('reason' in by) return this.#close(transaction, request, 'withdrawn', { reason: by.reason });
       const { policySet, record } = this.#options;
-      const { subject } = await this.#open(transaction, request);
+      const { subject } = await this.#open(transaction, request, by.principal);
       const refused = refusalOf(mayWithdraw(policySet(), by, subject.duty));
       if (refused === undefined) return this.#close(transaction, request, 'withdrawn', actor(by.principal));
       const members = { ...actor(by.principal), ...refusalMembers(refused) };
@@ -322,29 +330,25 @@ export class RequestService {
     };
   }
 
-  /** What this principal may do with the request now, and where not, why. @throws request_unknown */
-  async explain(requestId: string, asker: Asker): Promise<You> {
+  /** What this principal may do with the request now, and in words why not; `decide` checks again. @throws request_unknown */
+  async standing(requestId: string, asker: Asker): Promise<Standing> {
     const { store, policySet, clock } = this.#options;
     const request = await findRequest(store, requestId);
     if (request === undefined) throw unknownRequest(requestId);
-    const opened = await this.#open(store, request);
-    const blocked = request.breakGlass && (await this.breakGlass.blocked(store, asker.principal));
+    const opened = await this.#open(store, request, asker.principal);
+    const isPending = request.state === 'pending';
     const more = {
-      approve: blocked,
-      breakGlass: await this.breakGlass.whyNotAsk(store, request, asker.principal),
+      approve:
+        isPending && request.breakGlass ? await this.breakGlass.blocked(store, asker.principal, requestId) : undefined,
+      'break-glass': await this.breakGlass.whyNotAsk(store, request, asker.principal),
       review: await this.breakGlass.whyNotReview(store, request, asker),
     };
-    return explain(policySet(), asker, opened, more, clock.now());
-  }
-
-  /** What waits for this principal's approval, oldest first: only what they may approve now. */
-  inbox(principal: Principal, dutiesFor: (request: RequestRecord) => readonly Duty[], limit: number) {
-    return inboxOf(this.#options, principal, dutiesFor, limit);
+    return standingOf(policySet(), asker, opened, more, clock.now());
   }
 
   /** Steps that waited too long are given to further groups, or those are told. Returns the requests. Call it now and then. */
   escalateDue(): Promise<string[]> {
-    return escalateDue(this.#options);
+    return escalateDue({ ...this.#options, open: (store, request) => this.#open(store, request) });
   }
 
   /** Newest first. */
@@ -386,26 +390,22 @@ export class RequestService {
     const closedAt = new Date(clock.now());
     if (!(await closeRequest(transaction, request.id, state, closedAt))) throw notPending(request.id, 'closed');
     await sql`select pg_notify(${requestChannel}, ${request.id})`.execute(transaction);
+    await notifyChange(transaction, 'requests', request.id);
     await record({ type: 'request.closed', request: request.id, state, digest: request.digest, ...members });
     return { ...request, state, closedAt };
   }
 
-  async #open(store: StoreOrTransaction, request: RequestRecord): Promise<Opened> {
-    const { workflows, connections } = this.#options;
+  /** Everything that a decision depends on, with whoever asks among those who are compared. */
+  async #open(
+    store: StoreOrTransaction,
+    request: RequestRecord,
+    asker?: Principal,
+    others?: readonly string[],
+  ): Promise<Opened> {
+    const { workflows, connections, humans } = this.#options;
     const decisions = await decisionsOf(store, request.id);
-    return { request, decisions, subject: subjectOf(request, decisions, workflows(), connections) };
-  }
-
-  async #breakGlassRefusal(transaction: StoreTransaction, principal: Principal) {
-    const blocked = await this.breakGlass.blocked(transaction, principal);
-    return (
-      blocked && {
-        code: blocked.code,
-        policies: ['countersign/break-glass'],
-        reason: blocked.message,
-        hint: blocked.hint,
-      }
-    );
+    const keys = await keysOf(store, humans, request, decisions, asker, others);
+    return { request, decisions, keys, subject: subjectOf(request, decisions, workflows(), connections, keys) };
   }
 
   async #nextStep(transaction: StoreTransaction, request: RequestRecord, { steps }: Progress): Promise<RequestRecord> {

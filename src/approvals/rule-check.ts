@@ -1,5 +1,5 @@
 /** Whether a set of rules can be used at all: it compiles, and it leaves somebody who can decide. Pure. */
-import type { RuleSet } from '../config/schema.ts';
+import type { RuleSet } from '../config/rules-schema.ts';
 import { CountersignError } from '../errors.ts';
 import { compileMasking } from '../masking/policy.ts';
 import { compilePolicies } from '../policy/engine.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { rulesFromFiles } from '../config/rules.ts';
-import type { RuleSet } from '../config/schema.ts';
+import type { RuleSet } from '../config/rules-schema.ts';
 import { CountersignError } from '../errors.ts';
 import { checkRules } from './rule-check.ts';
 import { ruleDiff } from './rule-diff.ts';
@@ -87,7 +87,7 @@ void test('policies: a permit or any other text is wider, a forbid more or a fur
     'scope of a forbid',
   );
   both(
-    set(`${forbid}`),
+    set(forbid),
     set('@id("f") forbid (principal, action == Action::"ddl", resource) when { context.paging };'),
     'wider',
     'wider',

@@ -2,7 +2,7 @@
  * The difference between two sets of rules, in words and by effect. Only what is shown here to narrow access counts as
  * narrower; everything else that changes anything counts as wider and needs a second person (promise P7). Pure.
  */
-import type { RuleSet } from '../config/schema.ts';
+import type { RuleSet } from '../config/rules-schema.ts';
 import { canonicalJson } from '../lib/canonical-json.ts';
 import { parsePolicies } from '../policy/engine.ts';
 import { maskingChanges } from './masking-diff.ts';

@@ -11,7 +11,7 @@
 import { sql, type Transaction } from 'kysely';
 import type pg from 'pg';
 import { rulesFromFiles, type RuleFile } from '../config/rules.ts';
-import { ruleSetSchema, type RuleSet } from '../config/schema.ts';
+import { ruleSetSchema, type RuleSet } from '../config/rules-schema.ts';
 import { CountersignError } from '../errors.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import { canonicalJson, digestOf, sha256Hex } from '../lib/canonical-json.ts';

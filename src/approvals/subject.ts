@@ -1,10 +1,12 @@
 /** From a stored request to what the duty rules and the workflows ask about it. */
 import { CountersignError } from '../errors.ts';
 import { sha256Hex } from '../lib/canonical-json.ts';
+import type { HumanKeys, HumanSource } from '../identity/humans.ts';
 import type { Principal } from '../identity/principal.ts';
 import type { DutyRequest } from '../policy/duty.ts';
-import { humanKey, type PolicyConnection } from '../policy/entities.ts';
-import type { AuthorRecord } from '../store/database.ts';
+import type { PolicyConnection } from '../policy/entities.ts';
+import type { AuthorRecord, StoreOrTransaction } from '../store/database.ts';
+import { jobVersion } from '../store/jobs.ts';
 import type { DecisionRecord, RequestRecord } from '../store/requests.ts';
 import type { GrantInput } from './digest.ts';
 import type { PolicyInput } from './policy-input.ts';
@@ -57,11 +59,45 @@ export function approvedInput(request: RequestRecord): GrantInput {
   throw new CountersignError('grant_missing', `request ${request.id} changes rules; there is nothing to execute`);
 }
 
+/**
+ * Who is who for this request: everybody who wrote, asked for or decided it, and whoever asks now. In the deciding
+ * transaction, so that nobody becomes somebody else between the decision and its commit. What two names were when the
+ * work was stored, or since, they still are here.
+ */
+export async function keysOf(
+  store: StoreOrTransaction,
+  humans: HumanSource,
+  request: RequestRecord,
+  decisions: readonly DecisionRecord[],
+  asker?: Principal,
+  others: readonly string[] = [],
+): Promise<HumanKeys> {
+  const authors = allAuthors(request.authors, storedInput(request));
+  const { job, jobVersion: number } = request;
+  const version = job === undefined || number === undefined ? undefined : await jobVersion(store, job, number);
+  return humans.keysFor(store, {
+    names: [
+      request.requesterHuman,
+      ...authors.map(({ human }) => human),
+      ...decisions.map(({ human }) => human),
+      ...(asker === undefined ? [] : [asker.human]),
+      ...others,
+    ],
+    accounts: [
+      request.requesterId,
+      ...authors.flatMap(({ principal }) => principal ?? []),
+      ...decisions.map(({ principalId }) => principalId),
+    ],
+    since: version === undefined || version.pushedAt > request.createdAt ? request.createdAt : version.pushedAt,
+  });
+}
+
 export function subjectOf(
   request: RequestRecord,
   decisions: readonly DecisionRecord[],
   workflows: readonly Workflow[],
   lookup: ConnectionLookup,
+  keys: HumanKeys,
 ): RequestSubject {
   const input = storedInput(request);
   const connection = input.kind === 'policy' ? undefined : connectionOf(lookup, request.connection);
@@ -73,9 +109,12 @@ export function subjectOf(
     title: request.title,
     connection,
     requesterHuman: request.requesterHuman,
-    authors: allAuthors(request.authors, input),
-    approverHumans: decisions.filter((one) => one.verdict === 'approve').map((one) => one.human),
+    authors: withOwners(request, allAuthors(request.authors, input), keys),
+    approverHumans: decisions
+      .filter((one) => one.verdict === 'approve')
+      .flatMap((one) => [one.human, ...keys.ownersOf(one.principalId)]),
     strict: workflow.strict,
+    keyOf: keys.keyOf,
   };
   return { input, workflow, duty };
 }
@@ -104,9 +143,22 @@ function traitsOf({ evidence }: RequestRecord): RequestTraits | undefined {
 function allAuthors(stored: readonly AuthorRecord[], input: GrantInput | PolicyInput): AuthorRecord[] {
   const seen = new Map<string, AuthorRecord>();
   for (const author of [...stored, ...(input.kind === 'policy' ? [] : (input.job?.authors ?? []))]) {
-    seen.set(JSON.stringify([author.human, author.name, author.role]), author);
+    const key = JSON.stringify([author.human, author.name, author.role]);
+    if (!seen.has(key)) seen.set(key, author);
   }
   return [...seen.values()];
+}
+
+/** What a service account wrote or asked for counts for whoever has owned it since, too. */
+function withOwners(request: RequestRecord, authors: readonly AuthorRecord[], keys: HumanKeys): AuthorRecord[] {
+  const asked = { human: request.requesterHuman, name: request.requesterId, role: 'requester' as const };
+  const owned = [...authors, { ...asked, principal: request.requesterId }].flatMap((author) =>
+    keys
+      .ownersOf(author.principal ?? '')
+      .filter((human) => keys.keyOf(human) !== keys.keyOf(author.human))
+      .map((human) => ({ ...author, human })),
+  );
+  return [...authors, ...owned];
 }
 
 /** What the workflow is told: humans as keys, and only what counts for it. */
@@ -115,12 +167,12 @@ export function caseOf(
   subject: RequestSubject,
   decisions: readonly DecisionRecord[],
 ): WorkflowCase {
-  const { duty } = subject;
+  const { keyOf, requesterHuman, authors } = subject.duty;
   // Who approved before break-glass was asked for did not know that fewer others would look.
   const openedAtMs = request.breakGlass === undefined ? request.createdAt.getTime() : Date.parse(request.breakGlass.at);
   const said = decisions.map(
     ({ human, groups, verdict, decidedAt }): StepDecision => ({
-      human: humanKey(human),
+      human: keyOf(human),
       groups,
       verdict,
       atMs: decidedAt.getTime(),
@@ -129,7 +181,7 @@ export function caseOf(
   return {
     openedAtMs,
     decisions: said.filter(({ verdict, atMs }) => verdict === 'reject' || atMs >= openedAtMs),
-    involved: new Set(['', humanKey(duty.requesterHuman), ...duty.authors.map((author) => humanKey(author.human))]),
+    involved: new Set(['', keyOf(requesterHuman), ...authors.map((author) => keyOf(author.human))]),
   };
 }
 
@@ -138,8 +190,10 @@ export function secondWord(
   principal: Principal,
   before: readonly DecisionRecord[],
   request: RequestRecord,
+  { keyOf }: HumanKeys,
 ): Refusal | undefined {
-  const earlier = before.find((decision) => humanKey(decision.human) === humanKey(principal.human));
+  const own = keyOf(principal.human);
+  const earlier = before.find((decision) => keyOf(decision.human) === own || decision.principalId === principal.id);
   if (earlier === undefined) return undefined;
   const as = earlier.principalId === principal.id ? '' : ` as ${earlier.principalId}`;
   return {
@@ -157,7 +211,7 @@ export function outsideWorkflow(
   decisions: readonly DecisionRecord[],
   nowMs: number,
 ): Refusal | undefined {
-  const candidate = { human: humanKey(principal.human), groups: principal.groups };
+  const candidate = { human: subject.duty.keyOf(principal.human), groups: principal.groups };
   const found = whyNot(subject.workflow, caseOf(request, subject, decisions), candidate, nowMs);
   if (found === undefined) return undefined;
   const { rule, reason } = found;

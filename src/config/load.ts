@@ -57,6 +57,7 @@ function checkNames(configuration: Configuration, file: string): Configuration {
       throw invalid([`${file}: connections: ${name}: tls.certFile and tls.keyFile come together or not at all`]);
     }
   }
+  checkProviders(configuration, file);
   const { postgres } = configuration.gateway;
   if (postgres.requireTls && postgres.tls === undefined) {
     throw invalid([
@@ -64,6 +65,19 @@ function checkNames(configuration: Configuration, file: string): Configuration {
     ]);
   }
   return configuration;
+}
+
+/** Ids of principals are unique over all providers: `NAME:SUBJECT` for those of a further provider. */
+function checkProviders({ identity }: Configuration, file: string): void {
+  const names = new Set<string>();
+  for (const { name } of identity.providers) {
+    if (names.has(name)) throw invalid([`${file}: identity.providers: the name ${name} is used twice`]);
+    names.add(name);
+  }
+  const provider = identity.scim?.provider;
+  if (provider !== undefined && !names.has(provider)) {
+    throw invalid([`${file}: identity.scim.provider: there is no provider ${JSON.stringify(provider)}`]);
+  }
 }
 
 function absolutePaths(configuration: Configuration, base: string): Configuration {
@@ -92,6 +106,12 @@ function absolutePaths(configuration: Configuration, base: string): Configuratio
     policies: {
       ...configuration.policies,
       files: configuration.policies.files.map((file) => (typeof file === 'string' ? at(file) : file)),
+    },
+    identity: {
+      ...configuration.identity,
+      providers: configuration.identity.providers.map((provider) =>
+        provider.kind === 'saml' ? { ...provider, idpCertFiles: provider.idpCertFiles.map(at) } : provider,
+      ),
     },
     connections: configuration.connections.map((connection) => ({
       ...connection,

@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CountersignError } from '../errors.ts';
 import { parseYaml } from './load.ts';
-import { rulesSchema, type Configuration, type RuleSet } from './schema.ts';
+import { rulesSchema, type RuleSet } from './rules-schema.ts';
+import type { Configuration } from './schema.ts';
 
 /** The configuration's own rules, policy files read. @throws configuration_invalid when one cannot be read */
 export function rulesOf({ bindings, masking, workflows, policies }: Configuration): RuleSet {

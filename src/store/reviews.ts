@@ -61,13 +61,19 @@ export async function reviewsOf(store: StoreOrTransaction, requestId: string): P
   }));
 }
 
-/** Approved by break-glass and not confirmed yet, the most urgent first. Whose time is up has `reviewDueAt` behind it. */
+/** One at a time asks for, or approves by, break-glass: otherwise two could each be somebody's first. */
+export async function lockBreakGlass(transaction: Transaction<Database>): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended('countersign break-glass', 0))`.execute(transaction);
+}
+
+/** By break-glass and not confirmed yet, or not decided yet, the most urgent first. Late ones have `reviewDueAt` behind them. */
 export async function unconfirmedRequests(store: StoreOrTransaction): Promise<RequestRecord[]> {
   const rows = await store
     .selectFrom('requests')
     .select('id')
-    .where('review_due_at', 'is not', null)
+    .where('break_glass', 'is not', null)
     .where('confirmed_at', 'is', null)
+    .where((row) => row.or([row('state', '=', 'pending'), row('review_due_at', 'is not', null)]))
     .orderBy('review_due_at')
     .execute();
   const found = await Promise.all(rows.map(({ id }) => findRequest(store, id)));

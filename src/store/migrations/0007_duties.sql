@@ -7,7 +7,7 @@ alter table requests add column escalated_steps integer not null default 0;
 alter table requests add column break_glass jsonb;
 alter table requests add column review_due_at timestamptz;  -- set when a break-glass request is approved
 alter table requests add column confirmed_at timestamptz;
-create index requests_unconfirmed on requests (review_due_at) where review_due_at is not null and confirmed_at is null;
+create index requests_unconfirmed on requests (review_due_at) where break_glass is not null and confirmed_at is null;
 
 -- The groups of whoever decided, at that moment: which place of a step they can fill.
 alter table decisions add column groups jsonb not null default '[]';

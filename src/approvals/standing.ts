@@ -1,11 +1,11 @@
 /**
- * What a request looks like to somebody: its steps, who may decide now, and why this principal may or may not do each
- * thing. The same rules that decide (`refuseDecision` is used by both), so a button that is enabled works.
+ * How somebody stands towards a request: what they may do with it now, and for everything else the reason in words; and
+ * how the request itself stands, step by step. The rules that decide are the ones that explain, so what is offered works.
  */
-import type { CountersignError } from '../errors.ts';
+import type { CountersignError, ErrorCode } from '../errors.ts';
+import type { HumanKeys } from '../identity/humans.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import { mayDecide, mayWithdraw } from '../policy/duty.ts';
-import { humanKey } from '../policy/entities.ts';
 import type { PolicySet } from '../policy/engine.ts';
 import { dueAt, type DecisionRecord, type RequestRecord } from '../store/requests.ts';
 import { refusalOf, type Refusal } from './refusal.ts';
@@ -23,6 +23,22 @@ export interface Opened {
   readonly request: RequestRecord;
   readonly subject: RequestSubject;
   readonly decisions: readonly DecisionRecord[];
+  readonly keys: HumanKeys;
+}
+
+export type StandingAction = 'approve' | 'reject' | 'withdraw' | 'break-glass' | 'review';
+
+export interface StandingReason {
+  readonly action: StandingAction;
+  readonly code: ErrorCode;
+  readonly reason: string;
+}
+
+export interface Standing {
+  /** What may be done now. */
+  readonly may: readonly StandingAction[];
+  /** Why everything else may not; one for each action. */
+  readonly reasons: readonly StandingReason[];
 }
 
 export interface StepView {
@@ -33,35 +49,23 @@ export interface StepView {
   readonly allOf: readonly string[];
   readonly groups: readonly string[] | undefined;
   readonly approvals: readonly { readonly human: string; readonly at: string }[];
-  /** Groups that may decide it now, besides holding the duty; undefined = whoever holds it, or not open. */
+  /** Groups that may decide it now, besides holding the duty; undefined = whoever holds it, or it is not open. */
   readonly deciders: readonly string[] | undefined;
   readonly openedAt: string | undefined;
   readonly dueAt: string | undefined;
   readonly escalatesAt: string | undefined;
 }
 
-export type RequestDeed = 'approve' | 'reject' | 'withdraw' | 'breakGlass' | 'review';
-
-/** What one principal may do, and where they may not, why. */
-export interface You {
-  readonly mayApprove: boolean;
-  readonly mayReject: boolean;
-  readonly mayWithdraw: boolean;
-  readonly mayBreakGlass: boolean;
-  readonly mayReview: boolean;
-  readonly reasons: { readonly [deed in RequestDeed]?: string };
-}
-
-/** Why this decision is not taken; undefined = it is. */
+/** Why this decision is not taken; undefined = it is. The asker is one of those whom `keys` knows. */
 export function refuseDecision(
   policySet: PolicySet,
   asker: Asker,
   verdict: 'approve' | 'reject',
-  { request, subject, decisions }: Opened,
+  { request, subject, decisions, keys }: Opened,
   nowMs: number,
 ): Refusal | undefined {
   return (
-    secondWord(asker.principal, decisions, request) ??
+    secondWord(asker.principal, decisions, request, keys) ??
     refusalOf(mayDecide(policySet, asker, subject.duty, verdict)) ??
     (verdict === 'approve'
       ? outsideWorkflow(asker.principal, request, subject, decisions, nowMs)
@@ -74,7 +78,7 @@ export function progressAt({ request, subject, decisions }: Opened, nowMs: numbe
 }
 
 export function stepViews(opened: Opened, nowMs: number): StepView[] {
-  const { request, decisions } = opened;
+  const { request, decisions, keys } = opened;
   const isPending = request.state === 'pending';
   const atMs = isPending ? nowMs : (request.closedAt?.getTime() ?? nowMs);
   const iso = (ms: number | undefined) => (ms === undefined ? undefined : new Date(ms).toISOString());
@@ -85,7 +89,7 @@ export function stepViews(opened: Opened, nowMs: number): StepView[] {
     allOf: step.step.allOf ?? [],
     groups: step.step.groups,
     approvals: step.approvers.flatMap((key) => {
-      const decision = decisions.find((one) => humanKey(one.human) === key);
+      const decision = decisions.find((one) => keys.keyOf(one.human) === key);
       return decision === undefined ? [] : [{ human: decision.human, at: decision.decidedAt.toISOString() }];
     }),
     deciders: step.state === 'open' && isPending ? decidersOf(step, nowMs) : undefined,
@@ -95,40 +99,33 @@ export function stepViews(opened: Opened, nowMs: number): StepView[] {
   }));
 }
 
-/** Why nothing is decided any more. */
-function closed({ state, ...request }: RequestRecord, nowMs: number): string | undefined {
-  if (state !== 'pending') return `this request is ${state}`;
-  return nowMs >= dueAt({ ...request, state }).getTime() ? 'the time of this request is up' : undefined;
-}
-
-/**
- * @param more what `BreakGlassService` says about these deeds: a reason, or undefined = allowed
- */
-export function explain(
+/** @param more what `BreakGlassService` says: of an approval under break-glass, and of the two actions that are its own */
+export function standingOf(
   policySet: PolicySet,
   asker: Asker,
   opened: Opened,
-  more: { readonly [deed in 'approve' | 'breakGlass' | 'review']: CountersignError | undefined },
+  more: { readonly [action in 'approve' | 'break-glass' | 'review']: CountersignError | undefined },
   nowMs: number,
-): You {
-  const over = closed(opened.request, nowMs);
-  const decide = (verdict: 'approve' | 'reject') =>
-    over ?? refuseDecision(policySet, asker, verdict, opened, nowMs)?.reason;
-  const withdraw = over ?? refusalOf(mayWithdraw(policySet, asker, opened.subject.duty))?.reason;
-  const reasons = {
-    approve: decide('approve') ?? more.approve?.message,
-    reject: decide('reject'),
-    withdraw,
-    breakGlass: more.breakGlass?.message,
-    review: more.review?.message,
+): Standing {
+  const { request, subject } = opened;
+  const over =
+    request.state === 'pending' ? (nowMs >= dueAt(request).getTime() ? 'expired' : undefined) : request.state;
+  const closed: Refusal | undefined =
+    over === undefined ? undefined : { code: 'request_not_pending', policies: [], reason: `this request is ${over}` };
+  const said = (error: CountersignError | undefined): Refusal | undefined =>
+    error && { code: error.code, policies: [], reason: error.message };
+  const refusals: Record<StandingAction, Refusal | undefined> = {
+    approve: closed ?? refuseDecision(policySet, asker, 'approve', opened, nowMs) ?? said(more.approve),
+    reject: closed ?? refuseDecision(policySet, asker, 'reject', opened, nowMs),
+    withdraw: closed ?? refusalOf(mayWithdraw(policySet, asker, subject.duty)),
+    'break-glass': said(more['break-glass']),
+    review: said(more.review),
   };
-  const given = Object.entries(reasons).filter(([, reason]) => reason !== undefined);
+  const actions = Object.entries(refusals) as [StandingAction, Refusal | undefined][];
   return {
-    mayApprove: reasons.approve === undefined,
-    mayReject: reasons.reject === undefined,
-    mayWithdraw: reasons.withdraw === undefined,
-    mayBreakGlass: reasons.breakGlass === undefined,
-    mayReview: reasons.review === undefined,
-    reasons: Object.fromEntries(given) as You['reasons'],
+    may: actions.flatMap(([action, refusal]) => (refusal === undefined ? [action] : [])),
+    reasons: actions.flatMap(([action, refusal]) =>
+      refusal === undefined ? [] : [{ action, code: refusal.code, reason: refusal.reason }],
+    ),
   };
 }
