@@ -8,12 +8,15 @@ import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { RuleService } from '../approvals/rule-service.ts';
 import type { CountersignError } from '../errors.ts';
+import type { CredentialDescription } from '../identity/credentials.ts';
+import type { Humans } from '../identity/humans.ts';
 import type { Proof } from '../identity/fresh-groups.ts';
 import type { CliLogin } from '../identity/providers.ts';
 import type { PageLogin } from '../identity/page-login.ts';
 import type { SamlLogin } from '../identity/saml.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
+import type { ServiceAccounts } from '../identity/service-accounts.ts';
 import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
@@ -71,6 +74,10 @@ export interface ApiServices {
     ttlMs: number | undefined,
   ) => Promise<RunCredential>;
   readonly revokeCredential: (principal: Principal, user: string) => Promise<void>;
+  /** Those of the principal that can still be used; an admin may ask for everybody's. */
+  readonly listCredentials: (principal: Principal, all: boolean) => Promise<CredentialDescription[]>;
+  readonly humans: Humans;
+  readonly accounts: ServiceAccounts;
   readonly requests: RequestService;
   readonly rules: RuleService;
   readonly submission: JobSubmission;

@@ -93,62 +93,6 @@ const serviceAccount = z.strictObject({
   groups: z.array(z.string()).optional(),
 });
 
-const providerName = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a provider name is lower-case letters, digits, - and _');
-
-/** People who log in with SAML 2.0. Their principals are `NAME:NAMEID`. */
-const samlProvider = z.strictObject({
-  kind: z.literal('saml'),
-  name: providerName,
-  /** For the log-in page. */
-  title: z.string().min(1).optional(),
-  /** The single sign-on address of the provider (HTTP-Redirect binding). */
-  entryPoint: z.url({ protocol: /^https?$/ }),
-  /** The provider's entity id. */
-  idpIssuer: z.string().min(1),
-  /** PEM certificates (RSA) of which one has signed every assertion; two during a change of keys. */
-  idpCertFiles: z.array(z.string().min(1)).min(1),
-  /** Our entity id; default: the address of our metadata. */
-  spEntityId: z.string().min(1).optional(),
-  /** What the assertion's audience must name; default: our entity id. */
-  audience: z.string().min(1).optional(),
-  groupsAttribute: z.string().min(1),
-  /** Only an attribute whose values the provider has verified: commits are attributed by it. */
-  emailAttribute: z.string().min(1).optional(),
-  nameAttribute: z.string().min(1).optional(),
-  clockToleranceMs: z.int().min(0).max(600_000).default(30_000),
-  /** How long a person has for the log-in at the provider. */
-  loginTimeoutMs: positive.default(15 * 60_000),
-  /** Take log-ins that began at the provider. Then anybody who can make a browser post can log it in as themselves. */
-  allowUnsolicited: z.boolean().default(false),
-});
-
-/** The SCIM 2.0 server: the identity provider writes people and groups here. */
-const scim = z
-  .strictObject({
-    /** What clients show as Bearer: at least 32 characters of a random text, or its SHA-256 in hex. */
-    token: secret.optional(),
-    tokenHash: z
-      .string()
-      .regex(/^[0-9a-f]{64}$/, 'a token hash is SHA-256 in lower-case hex')
-      .optional(),
-    /** The provider that these people log in with; left out = `identity.issuer`. */
-    provider: z.string().min(1).optional(),
-    /** The attribute that is the subject (`sub`, NameID) at that provider. */
-    subjectFrom: z.enum(['externalId', 'userName', 'emails']),
-    /** What a group is called in bindings and policies. */
-    groupsFrom: z.enum(['displayName', 'externalId']).default('displayName'),
-    /** true: nobody of that provider comes in who is not an active user here. */
-    required: z.boolean().default(false),
-    requestsPerMinute: positive.default(1_200),
-    maxUsers: positive.default(100_000),
-    maxGroupMembers: positive.default(10_000),
-  })
-  .refine((one) => (one.token === undefined) !== (one.tokenHash === undefined), {
-    error: 'either token or tokenHash is needed',
-  });
-
 /** What every OpenID provider has to be told about; a preset (identity/presets.ts) fills in what is left out. */
 const oidcSettings = {
   preset: z.enum(['okta', 'entra', 'keycloak', 'google']).optional(),
@@ -201,11 +145,42 @@ const oidcSettings = {
   introspection: z.strictObject({ clientId: z.string().min(1), clientSecret: secret }).optional(),
 } as const;
 
+const providerName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a provider name is lower-case letters, digits, - and _');
+
 const oidcProvider = z.strictObject({
   kind: z.literal('oidc'),
   name: providerName,
   issuer: z.url(),
   ...oidcSettings,
+});
+
+/** People who log in with SAML 2.0. Their principals are `NAME:NAMEID`. */
+const samlProvider = z.strictObject({
+  kind: z.literal('saml'),
+  name: providerName,
+  /** For the log-in page. */
+  title: z.string().min(1).optional(),
+  /** The single sign-on address of the provider (HTTP-Redirect binding). */
+  entryPoint: z.url({ protocol: /^https?$/ }),
+  /** The provider's entity id. */
+  idpIssuer: z.string().min(1),
+  /** PEM certificates (RSA) of which one has signed every assertion; two during a change of keys. */
+  idpCertFiles: z.array(z.string().min(1)).min(1),
+  /** Our entity id; default: the address of our metadata. */
+  spEntityId: z.string().min(1).optional(),
+  /** What the assertion's audience must name; default: our entity id. */
+  audience: z.string().min(1).optional(),
+  groupsAttribute: z.string().min(1),
+  /** Only an attribute whose values the provider has verified: commits are attributed by it. */
+  emailAttribute: z.string().min(1).optional(),
+  nameAttribute: z.string().min(1).optional(),
+  clockToleranceMs: z.int().min(0).max(600_000).default(30_000),
+  /** How long a person has for the log-in at the provider. */
+  loginTimeoutMs: positive.default(15 * 60_000),
+  /** Take log-ins that began at the provider. Then anybody who can make a browser post can log it in as themselves. */
+  allowUnsolicited: z.boolean().default(false),
 });
 
 const identityProvider = z.discriminatedUnion('kind', [oidcProvider, samlProvider]);
@@ -227,6 +202,31 @@ const workload = z.strictObject({
   jwksCacheMs: oidcSettings.jwksCacheMs,
   jwksCooldownMs: oidcSettings.jwksCooldownMs,
 });
+
+/** The SCIM 2.0 server: the identity provider writes people and groups here. */
+const scim = z
+  .strictObject({
+    /** What clients show as Bearer: at least 32 characters of a random text, or its SHA-256 in hex. */
+    token: secret.optional(),
+    tokenHash: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'a token hash is SHA-256 in lower-case hex')
+      .optional(),
+    /** The provider that these people log in with; left out = `identity.issuer`. */
+    provider: z.string().min(1).optional(),
+    /** The attribute that is the subject (`sub`, NameID) at that provider. */
+    subjectFrom: z.enum(['externalId', 'userName', 'emails']),
+    /** What a group is called in bindings and policies. */
+    groupsFrom: z.enum(['displayName', 'externalId']).default('displayName'),
+    /** true: nobody of that provider comes in who is not an active user here. */
+    required: z.boolean().default(false),
+    requestsPerMinute: positive.default(1_200),
+    maxUsers: positive.default(100_000),
+    maxGroupMembers: positive.default(10_000),
+  })
+  .refine((one) => (one.token === undefined) !== (one.tokenHash === undefined), {
+    error: 'either token or tokenHash is needed',
+  });
 
 export const configurationSchema = z.strictObject({
   /** The name of this node in the log and in sessions. */
@@ -288,6 +288,15 @@ export const configurationSchema = z.strictObject({
       serviceAccounts: z.array(serviceAccount).default([]),
       /** Jobs of CI systems that are service accounts. */
       workloads: z.array(workload).default([]),
+      accounts: z.prefault(
+        z.strictObject({
+          /** The longest life of a service account's key. */
+          keyMaxTtlMs: positive.default(90 * 24 * 60 * 60_000),
+          /** A service account of the store rests when its owner has not logged in for so long. */
+          ownerUnseenMs: positive.default(30 * 24 * 60 * 60_000),
+        }),
+        {},
+      ),
       /** Pairs of names (or e-mail addresses) that are one human. */
       links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
       scim: scim.optional(),
