@@ -21,7 +21,7 @@ source: |
   select ${columns}
   from customers
   where region = :region
-parameters: { region: { type: text, allowed: [EU, US], value: EU } }
+parameters: { region: { type: text, allowed: [EU, US], default: EU } }
 chunk: { by: id, rows: ${rows} }
 output: { format: parquet, to: "file://out/${name}" }
 limits: { rows: 1000000, bytes: 2GB, concurrency: 4, statementTimeout: 60s }
