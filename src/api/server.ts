@@ -13,9 +13,11 @@ import { eventRoutes } from './events.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
 import { isForPage, page, sendDocument } from './page.ts';
+import { peopleRoutes } from './people.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
+import { serviceAccountRoutes } from './service-accounts.ts';
 import type { ApiServices } from './services.ts';
 import { samlRoutes } from './saml.ts';
 import { sessionRoutes } from './sessions.ts';
@@ -40,6 +42,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     setTimeout(() => app.server.closeAllConnections(), closingMs).unref();
     done();
   });
+  app.decorateRequest('proof', undefined);
   app.setErrorHandler((cause, request, reply) => {
     const error = apiError(cause, services);
     if (
@@ -62,7 +65,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  const pageOptions = { logInOrigins: [new URL(services.login.issuer).origin] };
+  const pageOptions = { logInOrigins: services.cliLogins.map(({ issuer }) => new URL(issuer).origin) };
   app.setNotFoundHandler((request, reply) => {
     if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
@@ -98,6 +101,8 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       }));
       api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
       await api.register(principalRoutes(services));
+      await api.register(peopleRoutes(services));
+      await api.register(serviceAccountRoutes(services));
       await api.register(connectionRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));
