@@ -36,6 +36,7 @@ import {
 import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
+import { AccountAccess, isKey } from './identity/account-access.ts';
 import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
@@ -44,8 +45,10 @@ import { Humans } from './identity/humans.ts';
 import { Leavers } from './identity/leavers.ts';
 import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { Revocations } from './identity/revocations.ts';
 import { IdentityProviders } from './identity/providers.ts';
 import { SamlLogin } from './identity/saml.ts';
+import { ServiceAccounts } from './identity/service-accounts.ts';
 import { SessionRefresh } from './identity/session-refresh.ts';
 import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
@@ -57,6 +60,7 @@ import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
+import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
 import type { SeenPrincipal } from './store/principals.ts';
@@ -155,6 +159,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
     const providers = new IdentityProviders({ identity, clock });
+    const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
+    const access = new AccountAccess({ store, clock, ownerUnseenMs });
+    const current = (principal: Principal) => access.current(principal);
     const leavers: Leavers = new Leavers({
       store,
       record,
@@ -165,13 +172,15 @@ export async function startApp(options: AppOptions): Promise<App> {
         endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
         withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
         voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
-        disableServiceAccounts: () => Promise.resolve(0),
+        disableServiceAccounts: async (human, reason) => (await accounts.disableOwnedBy(human, reason)).length,
       },
       onError,
     });
     const admit = async (principal: Principal): Promise<Principal> => {
       await leavers.check(principal);
-      return principal;
+      const now = await current(principal);
+      if (now !== undefined) return now;
+      throw new CountersignError('principal_disabled', `countersign: ${principal.id} may not come in any more`);
     };
     const enter = async (principal: SeenPrincipal): Promise<Principal> => {
       const { groups } = await admit(principal);
@@ -182,7 +191,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
-    const verifyToken = async (jwt: string) => enter(await providers.verify(jwt));
+    const verifyToken = async (token: string): Promise<Principal> => {
+      if (isKey(token)) return enter(await access.verify(token));
+      const principal = await providers.verify(token);
+      await access.admit(principal);
+      return enter(principal);
+    };
     const webSessions = new WebSessions({
       store,
       record,
@@ -202,17 +216,38 @@ export async function startApp(options: AppOptions): Promise<App> {
     const freshGroups = new FreshGroups({
       providers,
       directory,
+      managedGroups: (principalId) => access.groupsOf(principalId),
       refresh: (cookie) => sessionRefresh.refresh(cookie),
       admit,
       groupsMaxAgeMs: identity.groupsMaxAgeMs,
       clock,
     });
-    const credentials = new CredentialService({ store, record, clock, random: randomBytes });
+    const credentials = new CredentialService({ store, record, clock, random: randomBytes, current });
+    const revocations = new Revocations({
+      store,
+      clock,
+      end: (credentialUser, error) => carrier.endSessions({ credentialUser }, error),
+    });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
     const dutiesNow = async (principal: Principal, connection: string) =>
       dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
+    const accounts = new ServiceAccounts({
+      store,
+      clock,
+      random: randomBytes,
+      humans,
+      record,
+      isAdmin,
+      keyMaxTtlMs,
+      endAccess: async (account, by) => {
+        await credentials.revokeAllOf(account, by);
+        await revocations.check();
+      },
+      endRevoked: () => revocations.check(),
+    });
+    await accounts.adopt(identity.serviceAccounts);
     const policyConnection = (name: string) => wired.get(name)?.policy;
     const services = {
       store,
@@ -274,6 +309,12 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     closing.push(() => runs.close());
 
+    const changes = new ChangeFeed(pool.options);
+    closing.push(() => changes.close());
+    // A hint that is lost makes a page look a little later.
+    const changedSession = (sessionId: string) =>
+      void notifyChange(store, 'sessions', sessionId).catch(() => undefined);
+
     let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const holds = new HoldService({
       requests,
@@ -283,7 +324,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
       policies: () => rules.policies.digest,
-      addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
+      addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
       principals: freshGroups,
       dutiesOn,
@@ -308,9 +349,11 @@ export async function startApp(options: AppOptions): Promise<App> {
           node,
           startedAt: new Date(clock.now()),
         });
+        changedSession(identity.sessionId);
       },
       sessionClosed: async (sessionId, totals) => {
         await finishSession(store, sessionId, totals, new Date(clock.now()));
+        changedSession(sessionId);
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
@@ -336,6 +379,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       authenticator: {
         credential: async (user) => {
           const found = await credentials.lookup(user);
+          if (found !== undefined) revocations.watchCredential(user, found.expiresAt);
           return (
             found && {
               verifier: found.verifier,
@@ -346,7 +390,12 @@ export async function startApp(options: AppOptions): Promise<App> {
             }
           );
         },
-        token: verifyToken,
+        token: async (token) => {
+          const principal = await verifyToken(token);
+          if (isKey(token)) revocations.watchKey(token);
+          else if (principal.kind === 'service') revocations.watchAccount(principal.id);
+          return principal;
+        },
       },
       controlPlane,
       log,
@@ -362,6 +411,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       onError,
     });
     closing.push(() => carrier.close());
+    revocations.start(onError);
+    closing.push(() => Promise.resolve(revocations.close()));
     const servers = await listen(
       { hosts, port: postgres.port, socketDirectory: postgres.socket },
       (socket, isLocal) => carrier.accept(socket, isLocal),
@@ -425,22 +476,24 @@ export async function startApp(options: AppOptions): Promise<App> {
         }),
       revokeCredential: async (principal, user) => {
         const stored = await credentials.find(user);
-        if (stored === undefined || (stored.human !== principal.human && !isAdmin(principal))) {
+        const isOwn = stored !== undefined && humans.keyOf(stored.human) === humans.keyOf(principal.human);
+        if (!isOwn && !isAdmin(principal)) {
           throw new CountersignError('not_found', `you have no credential ${JSON.stringify(user)}`);
         }
         await credentials.revoke(user, principal.id);
-        const error = new CountersignError(
-          'authentication_failed',
-          'countersign: the credential of this session was revoked',
-        );
-        await carrier.endSessions({ credentialUser: user }, error);
+        await revocations.check();
       },
+      listCredentials: (principal, all) => credentials.list(all && isAdmin(principal) ? undefined : principal.id),
+      humans,
+      accounts,
       requests,
       submission,
       draftFromSession: (session) => {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
         return draftFromSession({ node, log: published, connection: jobConnection }, session);
       },
+      changes,
+      maxEventStreams: configuration.api.maxEventStreams,
       runs,
       ledger,
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),
@@ -466,6 +519,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
+      credentials.sweep().catch(onError);
       webSessions.sweep().catch(onError);
       samlLogin.sweep().catch(onError);
     }, sweepMs);

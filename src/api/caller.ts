@@ -54,6 +54,17 @@ export async function freshCaller(request: FastifyRequest, services: ApiServices
   return request.principal;
 }
 
+/** Whether what `caller` found when this request came still holds. A look is no use of the session: it may become idle. */
+export async function isStillLoggedIn(request: FastifyRequest, services: ApiServices): Promise<boolean> {
+  const cookie = request.cookies[sessionCookie(services.publicUrl())];
+  const session =
+    request.headers.authorization === undefined && cookie !== undefined
+      ? await services.webSessions.find(cookie, 'look')
+      : undefined;
+  const now = session?.principal ?? (await caller(request, services).catch(() => undefined));
+  return now !== undefined && now.id === request.principal?.id;
+}
+
 /**
  * A browser sends the cookie whoever made it ask. A header of our own cannot be added by another site's form, and what
  * browsers say of the asking site must be this one.

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
-import type { RequestState } from '../store/database.ts';
-import type { RequestRecord } from '../store/requests.ts';
+import { lastApprovedBefore } from '../store/request-pages.ts';
+import { runByGrant } from '../store/runs.ts';
 import { caller, freshCaller, needDuty } from './caller.ts';
+import { listQuery, requestView, summary, type ListQuery } from './request-views.ts';
 import type { ApiServices } from './services.ts';
 
 const comment = {
@@ -17,25 +18,13 @@ export const requestRoutes =
   (services: ApiServices): FastifyPluginAsync =>
   async (api) => {
     await Promise.resolve();
-    api.get<{ Querystring: { state?: RequestState; limit?: number } }>(
-      '/requests',
-      {
-        schema: {
-          querystring: {
-            type: 'object',
-            properties: {
-              state: { type: 'string', enum: ['pending', 'approved', 'rejected', 'withdrawn', 'expired'] },
-              limit: { type: 'integer', minimum: 1, maximum: 1_000 },
-            },
-          },
-        },
-      },
-      async (request) => {
-        const principal = await caller(request, services);
-        const all = await services.requests.list({ state: request.query.state, limit: request.query.limit });
-        return { requests: all.filter((one) => services.dutiesOn(principal, one.connection).length > 0).map(summary) };
-      },
-    );
+    api.get<{ Querystring: ListQuery }>('/requests', { schema: { querystring: listQuery } }, async (request) => {
+      const principal = await caller(request, services);
+      const { view, state, limit } = request.query;
+      if (view !== undefined) return requestView(services, principal, { ...request.query, view });
+      const all = await services.requests.list({ state, limit });
+      return { requests: all.filter((one) => services.dutiesOn(principal, one.connection).length > 0).map(summary) };
+    });
 
     /** The request, for whom it is. */
     const visible = async (request: FastifyRequest, id: string) => {
@@ -43,20 +32,34 @@ export const requestRoutes =
       const detail = await services.requests.get(id);
       const duties = services.dutiesOn(principal, detail.request.connection);
       needDuty(principal, duties, ['designer', 'approver', 'executor', 'auditor'], 'see this request');
-      return detail;
+      return { ...detail, asker: { principal, duties } };
     };
 
     api.get<{ Params: { id: string } }>('/requests/:id', async (request) => {
-      const detail = await visible(request, request.params.id);
+      const { asker, ...detail } = await visible(request, request.params.id);
+      const { grant } = detail;
+      const [you, before, run] = await Promise.all([
+        services.requests.standing(detail.request.id, asker),
+        lastApprovedBefore(services.store, detail.request),
+        grant === undefined ? undefined : runByGrant(services.store, grant.id),
+      ]);
       return {
         ...summary(detail.request),
         // The exact text that was digested, so that anybody can compute the digest again.
         digestInputJson: detail.request.digestInputJson,
         evidence: detail.request.evidence,
         decisions: detail.decisions,
-        grant: detail.grant,
+        grant,
         approvalsNeeded: detail.approvalsNeeded,
         approvalsGiven: detail.approvalsGiven,
+        you,
+        runId: run?.id,
+        lastApproved: before && {
+          request: before.requestId,
+          approvedAt: before.approvedAt,
+          version: before.version.version,
+          content: before.version.content,
+        },
       };
     });
 
@@ -96,8 +99,3 @@ export const requestRoutes =
       return summary(await services.requests.withdraw(found.id, { principal, duties }));
     });
   };
-
-function summary(request: RequestRecord) {
-  const { digestInputJson: _json, evidence: _evidence, ...rest } = request;
-  return rest;
-}

@@ -9,11 +9,15 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
 import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
+import { eventRoutes } from './events.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { isForPage, page, sendDocument } from './page.ts';
+import { peopleRoutes } from './people.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
+import { serviceAccountRoutes } from './service-accounts.ts';
 import type { ApiServices } from './services.ts';
 import { samlRoutes } from './saml.ts';
 import { sessionRoutes } from './sessions.ts';
@@ -55,7 +59,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  app.setNotFoundHandler((request) => {
+  const pageOptions = { logInOrigins: services.cliLogins.map(({ issuer }) => new URL(issuer).origin) };
+  app.setNotFoundHandler((request, reply) => {
+    if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
   });
   await app.register(helmet, {
@@ -76,6 +82,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       security: [{ token: [] }],
     },
   });
+  await app.register(page(pageOptions));
   await registerCookies(app);
   await app.register(authRoutes(services));
   await app.register(samlRoutes(services));
@@ -88,12 +95,15 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       }));
       api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
       await api.register(principalRoutes(services));
+      await api.register(peopleRoutes(services));
+      await api.register(serviceAccountRoutes(services));
       await api.register(connectionRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
+      await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
     },
     { prefix: '/api/v1' },
   );

@@ -7,17 +7,21 @@ import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
+import type { CredentialDescription } from '../identity/credentials.ts';
+import type { Humans } from '../identity/humans.ts';
 import type { Proof } from '../identity/fresh-groups.ts';
 import type { CliLogin } from '../identity/providers.ts';
 import type { PageLogin } from '../identity/page-login.ts';
 import type { SamlLogin } from '../identity/saml.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
+import type { ServiceAccounts } from '../identity/service-accounts.ts';
 import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { ChangeFeed } from '../store/changes.ts';
 import type { Store } from '../store/database.ts';
 import type { SeenPrincipal } from '../store/principals.ts';
 import type { StoredSession } from '../store/sessions.ts';
@@ -69,10 +73,16 @@ export interface ApiServices {
     ttlMs: number | undefined,
   ) => Promise<RunCredential>;
   readonly revokeCredential: (principal: Principal, user: string) => Promise<void>;
+  /** Those of the principal that can still be used; an admin may ask for everybody's. */
+  readonly listCredentials: (principal: Principal, all: boolean) => Promise<CredentialDescription[]>;
+  readonly humans: Humans;
+  readonly accounts: ServiceAccounts;
   readonly requests: RequestService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;
+  readonly changes: ChangeFeed;
+  readonly maxEventStreams: number;
   readonly runs: RunService;
   readonly ledger: Ledger;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;

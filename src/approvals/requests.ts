@@ -19,6 +19,7 @@ import { sha256Hex, type Json } from '../lib/canonical-json.ts';
 import { newId, type Clock } from '../lib/clock.ts';
 import { mayDecide, mayRequest, mayWithdraw } from '../policy/duty.ts';
 import type { PolicySet } from '../policy/engine.ts';
+import { notifyChange } from '../store/changes.ts';
 import type { Database, RequestState, Store } from '../store/database.ts';
 import { grantOfRequest, insertGrant, type GrantRecord } from '../store/grants.ts';
 import {
@@ -39,6 +40,7 @@ import { grantInputJson } from './digest.ts';
 import type { HumanSource } from '../identity/humans.ts';
 import { actor, type RecordEvent } from './events.ts';
 import { authorsOf, createdEvent, limitHolds, type NewRequest } from './new-request.ts';
+import { standingOf, type Asker, type Standing } from './standing.ts';
 import { refusalError, refusalMembers, refusalOf, unknownRequest } from './refusal.ts';
 import {
   connectionOf,
@@ -144,6 +146,7 @@ export class RequestService {
         await limitHolds(transaction, requester.human, createdAt, maxHoldsPerHuman);
       }
       await insertRequest(transaction, request);
+      await notifyChange(transaction, 'requests', request.id);
       await record(createdEvent(request, requester));
     });
     return request;
@@ -196,6 +199,7 @@ export class RequestService {
         decidedAt: new Date(clock.now()),
       };
       await insertDecision(transaction, decision);
+      await notifyChange(transaction, 'requests', requestId);
       await record({
         type: 'request.decided',
         request: requestId,
@@ -296,6 +300,17 @@ export class RequestService {
     };
   }
 
+  /** What this principal may do with the request now, and in words why not. For the page; `decide` checks again. */
+  async standing(requestId: string, asker: Asker): Promise<Standing> {
+    const { store, policySet, workflows, connections, humans } = this.#options;
+    const request = await findRequest(store, requestId);
+    if (request === undefined) throw unknownRequest(requestId);
+    const decisions = await decisionsOf(store, requestId);
+    const keys = await keysOf(store, humans, request, decisions, asker.principal);
+    const subject = subjectOf(request, decisions, workflows, connections, keys);
+    return standingOf({ policySet: policySet(), request, decisions, subject, keys, asker });
+  }
+
   /** Newest first. */
   async list(filter: RequestFilter = {}): Promise<RequestRecord[]> {
     return listRequests(this.#options.store, filter);
@@ -335,6 +350,7 @@ export class RequestService {
     const closedAt = new Date(clock.now());
     if (!(await closeRequest(transaction, request.id, state, closedAt))) throw notPending(request.id, 'closed');
     await sql`select pg_notify(${requestChannel}, ${request.id})`.execute(transaction);
+    await notifyChange(transaction, 'requests', request.id);
     await record({ type: 'request.closed', request: request.id, state, digest: request.digest, ...members });
     return { ...request, state, closedAt };
   }

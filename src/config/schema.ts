@@ -314,6 +314,8 @@ export const configurationSchema = z.strictObject({
       publicUrl: z.url().optional(),
       tls: tlsFiles.optional(),
       requestsPerMinute: positive.default(1_200),
+      /** Pages of one principal that hear of changes at one time. */
+      maxEventStreams: positive.default(12),
       /** A log-in of the page ends after this, whatever happens. */
       webSessionTtlMs: positive.default(8 * 60 * 60_000),
       /** And when the page asks for nothing for so long. */
@@ -329,13 +331,22 @@ export const configurationSchema = z.strictObject({
       /** Further identity providers; their principals are `NAME:SUBJECT`. */
       providers: z.array(identityProvider).default([]),
       serviceAccounts: z.array(serviceAccount).default([]),
+      /** Jobs of CI systems that are service accounts. */
+      workloads: z.array(workload).default([]),
+      accounts: z.prefault(
+        z.strictObject({
+          /** The longest life of a service account's key. */
+          keyMaxTtlMs: positive.default(90 * 24 * 60 * 60_000),
+          /** A service account of the store rests when its owner has not logged in for so long. */
+          ownerUnseenMs: positive.default(30 * 24 * 60 * 60_000),
+        }),
+        {},
+      ),
       /** Pairs of names (or e-mail addresses) that are one human. */
       links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
       scim: scim.optional(),
       /** How often each node looks for people who left, or whose groups changed, by way of another node. */
       leaversPollMs: positive.default(1_000),
-      /** Jobs of CI systems that are service accounts. */
-      workloads: z.array(workload).default([]),
       /** How old the knowledge of somebody's groups may be when they approve or execute and nobody can be asked. */
       groupsMaxAgeMs: positive.default(15 * 60_000),
     })

@@ -279,9 +279,10 @@ export interface AccountOwnersTable {
 
 export interface ServiceAccountsTable {
   name: string;
-  owner: string;
+  source: 'configuration' | 'store';
+  owner: string | null;
+  owner_id: string | null;
   groups: Json<string[]>;
-  accepted_at: Date | null;
   offered_to: string | null;
   offered_by: string | null;
   created_by: string;

@@ -36,8 +36,8 @@ try {
   if (!(error instanceof Missing)) throw error;
   process.stdout.write(`\n*** SKIPPED: test:keycloak: ${error.message}\n`);
 }
-if (keycloak !== undefined) {
-  const { close } = keycloak;
-  after(close);
-  for (const { suite } of suites) suite(keycloak);
+const started = keycloak;
+if (started !== undefined) {
+  after(() => started.close());
+  for (const one of suites) one.suite(started);
 }
