@@ -9,8 +9,9 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { buildApi } from './api/server.ts';
-import type { ApiServices } from './api/services.ts';
+import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
+import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
@@ -58,6 +59,7 @@ import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
+import { tryMask } from './masking/trial.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
@@ -290,6 +292,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         record({ type, run: runId, grant: grantId, job, connection, chunk: chunkNo, attempt, detail }),
       leaseMs: configuration.runs.leaseMs,
       attempts: configuration.runs.attempts,
+      retries: configuration.runs.retries,
     });
     const runs = new RunService({
       store,
@@ -470,6 +473,15 @@ export async function startApp(options: AppOptions): Promise<App> {
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),
+      connectionLabels: (name) => wired.get(name)?.configuration.labels,
+      inheritedBy: (labels) => inheritedBy(labels, rules.configuration),
+      testConnection: async (name) => {
+        const startedMs = clock.now();
+        return { ...(await need(wired, name).target.identity()), tookMs: clock.now() - startedMs };
+      },
+      maskingTemplates: () => rules.configuration.masking,
+      // The deployment's key would let anybody hash every possible number and look for it in what they are given.
+      tryMask: (labels, trial) => tryMask(rules.configuration.masking, labels, trial, randomBytes(32)),
       issueCredential: (principal, connection, ttlMs) =>
         credentials.issue({
           principal,
@@ -610,10 +622,16 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
   };
 }
 
-async function describe({ listener, configuration }: Wired) {
+/** A target that cannot be asked hides its columns, not its connection. */
+async function describe({ listener, configuration }: Wired): Promise<ApiConnection> {
   const { gate } = listener;
-  const { catalogue } = await gate.refresh();
-  const masks = catalogue.relations.flatMap((relation) =>
+  const { name, engine, labels, host, port, database, tls } = configuration;
+  const facts = { name, engine, labels, target: { host, port, database, tls: tls.mode } };
+  const snapshot = await gate.refresh().catch(asCountersignError);
+  if (snapshot instanceof CountersignError) {
+    return { ...facts, masks: [], problem: { code: snapshot.code, message: snapshot.message } };
+  }
+  const masks = snapshot.catalogue.relations.flatMap((relation) =>
     relation.columns.flatMap((column) => {
       const rule = gate.masking.columnRule(relation.schema, relation.name, column.name);
       if (rule === undefined) return [];
@@ -621,7 +639,7 @@ async function describe({ listener, configuration }: Wired) {
       return [{ column: `${relation.schema}.${relation.name}.${column.name}`, mask, rule: rule.id }];
     }),
   );
-  return { name: configuration.name, engine: configuration.engine, labels: configuration.labels, masks };
+  return { ...facts, masks, problem: null };
 }
 
 function need(wired: ReadonlyMap<string, Wired>, name: string): Wired {

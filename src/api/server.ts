@@ -12,6 +12,7 @@ import { connectionRoutes } from './connections.ts';
 import { eventRoutes } from './events.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { maskingRoutes } from './masking.ts';
 import { isForPage, page, sendDocument } from './page.ts';
 import { peopleRoutes } from './people.ts';
 import { principalRoutes } from './principal.ts';
@@ -98,6 +99,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(peopleRoutes(services));
       await api.register(serviceAccountRoutes(services));
       await api.register(connectionRoutes(services));
+      await api.register(maskingRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));
       await api.register(runRoutes(services));

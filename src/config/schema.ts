@@ -88,7 +88,8 @@ const duty = z.enum(['designer', 'approver', 'executor', 'auditor', 'admin']);
 const binding = z.strictObject({ group: z.string().min(1), duties: z.array(duty).min(1), labels });
 
 const maskName = z.enum(['redact', 'null', 'last4', 'hash', 'email-domain', 'year']);
-const mask = z.union([
+/** One mask, as rules write it. */
+export const mask = z.union([
   maskName,
   z.strictObject({ kind: z.literal('partial'), keepStart: z.int().min(0), keepEnd: z.int().min(0) }),
   z.strictObject({ kind: z.literal('truncate-date'), to: z.enum(['year', 'month']) }),
@@ -376,6 +377,8 @@ export const configurationSchema = z.strictObject({
     z.strictObject({
       leaseMs: positive.default(60_000),
       attempts: positive.default(3),
+      /** How often a failed chunk may be set going again by hand, each time with that many attempts. */
+      retries: z.int().min(0).default(5),
       /** How long the shared snapshot of a run may be held open at the target. */
       snapshotMaxAgeMs: positive.default(60 * 60_000),
     }),

@@ -125,6 +125,7 @@ export interface ChunksTable {
   chunk_no: number;
   state: ChunkState;
   attempt: Generated<number>;
+  retries: Generated<number>;
   lease_holder: string | null;
   lease_until: Date | null;
   delivered: Generated<boolean>;
