@@ -168,7 +168,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
-    const providers = new IdentityProviders({ identity, clock });
+    /** Groups that are kept here count instead of those that a provider tells. */
+    const managedGroups = (principalId: string) => access.groupsOf(principalId);
+    const providers = new IdentityProviders({ identity, clock, managedGroups });
     const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
     const access = new AccountAccess({ store, clock, ownerUnseenMs });
     const current = (principal: Principal) => access.current(principal);
@@ -201,12 +203,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
-    const verifyToken = async (token: string): Promise<Principal> => {
-      if (isKey(token)) return enter(await access.verify(token));
-      const principal = await providers.verify(token);
+    const enterAsProved = async (principal: SeenPrincipal): Promise<Principal> => {
       await access.admit(principal);
       return enter(principal);
     };
+    const verifyToken = async (token: string): Promise<Principal> =>
+      isKey(token) ? enter(await access.verify(token)) : enterAsProved(await providers.verify(token));
     const webSessions = new WebSessions({
       store,
       record,
@@ -226,7 +228,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const freshGroups = new FreshGroups({
       providers,
       directory,
-      managedGroups: (principalId) => access.groupsOf(principalId),
+      managedGroups,
       refresh: (cookie) => sessionRefresh.refresh(cookie),
       admit,
       groupsMaxAgeMs: identity.groupsMaxAgeMs,
@@ -468,7 +470,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       webSessions,
       flows,
       verifyLogin: async (provider, tokens, nonce) =>
-        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
+        enterAsProved(await providers.verifyLogin(provider, { ...tokens, nonce })),
       publicUrl: pageUrl,
     });
 
