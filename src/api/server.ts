@@ -12,8 +12,10 @@ import { connectionRoutes } from './connections.ts';
 import { eventRoutes } from './events.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { maskingRoutes } from './masking.ts';
 import { isForPage, page, sendDocument } from './page.ts';
 import { peopleRoutes } from './people.ts';
+import { policyRoutes } from './policies.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
@@ -29,6 +31,8 @@ export interface ApiOptions {
 }
 
 const maxBodyBytes = 1024 * 1024;
+/** A server that closes gives its answers so long. Connections on which nobody has asked yet would keep it a minute. */
+const closingMs = 1_000;
 
 export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   const { services, tls, requestsPerMinute } = options;
@@ -36,6 +40,10 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   // The instance's type depends on TLS only in its server; the routes do not care.
   const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
   app.decorateRequest('principal', undefined);
+  app.addHook('preClose', (done) => {
+    setTimeout(() => app.server.closeAllConnections(), closingMs).unref();
+    done();
+  });
   app.decorateRequest('proof', undefined);
   app.setErrorHandler((cause, request, reply) => {
     const error = apiError(cause, services);
@@ -98,8 +106,10 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(peopleRoutes(services));
       await api.register(serviceAccountRoutes(services));
       await api.register(connectionRoutes(services));
+      await api.register(maskingRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));
+      await api.register(policyRoutes(services));
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
