@@ -12,6 +12,7 @@ import { GrantService } from './approvals/grants.ts';
 import { RequestService } from './approvals/requests.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
+import type { FollowedLog } from './audit/follower.ts';
 import { TransparencyLog } from './audit/log.ts';
 import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
@@ -31,6 +32,7 @@ import {
   type DataPlaneOptions,
   type WiredConnection,
 } from './gateway/data-plane.ts';
+import { accessWorld, examination, unapprovedOf } from './gateway/examination.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
 import { CredentialService } from './identity/credentials.ts';
@@ -44,7 +46,10 @@ import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
-import type { PolicyConnection } from './policy/entities.ts';
+import { humanKey, type PolicyConnection } from './policy/entities.ts';
+import { examineAccounts, runDoctor, type DoctorReport } from './review/doctor.ts';
+import { Executions } from './review/executions.ts';
+import { AccessReviews } from './review/reviews.ts';
 import { loadParser } from './sql/parse.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
@@ -57,6 +62,8 @@ export interface AppOptions {
   readonly version: string;
   readonly logger: Logger;
   readonly clock?: Clock;
+  /** Where the configuration was read from; for `doctor`. */
+  readonly configurationFile?: string | undefined;
 }
 
 export interface App {
@@ -86,7 +93,7 @@ const sweepMs = 15_000;
 const sessionsPerEntry = 1_000;
 
 export async function startApp(options: AppOptions): Promise<App> {
-  const { configuration, version, logger } = options;
+  const { configuration, version, logger, configurationFile } = options;
   const clock = options.clock ?? systemClock;
   const { dataDirectory, node } = configuration;
   const limits = configuration.gateway.limits;
@@ -299,6 +306,35 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
+    const executions = new Executions({
+      store,
+      log: followedLog(log),
+      node,
+      keyOf: humanKey,
+    });
+    const examined = () =>
+      examination({
+        configuration: rules.configuration,
+        configurationFile,
+        connections,
+        store,
+        now: () => clock.now(),
+      });
+    const reviews = new AccessReviews({
+      store,
+      record,
+      clock,
+      keyOf: humanKey,
+      world: () => accessWorld(rules.configuration, store),
+      executions: (ask) => executions.report(ask),
+      unapproved: unapprovedOf(
+        () => rules.policies,
+        () => rules.configuration,
+      ),
+      accounts: (names) => examineAccounts(examined(), names),
+      unusedAfterMs: configuration.review.unusedAfterMs,
+    });
+
     const apiServices: ApiServices = {
       version,
       node,
@@ -341,6 +377,9 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       runs,
       ledger,
+      executions,
+      reviews,
+      doctor: () => runDoctor(examined()),
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),
       onError,
     };
@@ -364,7 +403,11 @@ export async function startApp(options: AppOptions): Promise<App> {
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
+      executions.catchUp().catch(onError);
     }, sweepMs);
+    const observe = setInterval(() => void reviews.observe().catch(onError), hourMs / 4);
+    closing.push(() => Promise.resolve(clearInterval(observe)));
+    await reviews.observe();
     closing.push(() => Promise.resolve(clearInterval(sweep)));
 
     return {
@@ -477,6 +520,17 @@ function logKeys(keys: KeyFolder, node: string): { origin: string; privateKeyPem
   return JSON.parse(text) as { origin: string; privateKeyPem: string; verifierKey: string };
 }
 
+/** The log as those see it who follow it. */
+function followedLog(log: TransparencyLog): FollowedLog {
+  return {
+    checkpoint: () => log.checkpoint(),
+    get publishedSize() {
+      return log.publishedSize;
+    },
+    read: readerFor(log.directory),
+  };
+}
+
 function cannotListen(what: string, { host, port }: { host: string; port: number }, cause: unknown): CountersignError {
   return new CountersignError(
     'configuration_invalid',
@@ -498,10 +552,42 @@ function errorHandler(logger: Logger): (cause: unknown) => CountersignError {
   };
 }
 
+/** `countersign doctor --config FILE`: looks at the file, its targets and its control store, and starts nothing. */
+export async function doctor(configFile: string): Promise<DoctorReport> {
+  const configuration = loadConfiguration(configFile);
+  await loadParser();
+  // Masks are worked out and none is made: any key will do.
+  const rules = new LiveRules(configuration, randomBytes(32));
+  const connections = rules.wire(systemClock);
+  const { store } = openStore(readSecret(configuration.store.url), { maxConnections: 2 });
+  try {
+    const reached = await store
+      .selectFrom('principals')
+      .select('id')
+      .limit(1)
+      .execute()
+      .then(
+        () => store,
+        (cause: unknown) => ({ unreachable: `the control store cannot be used: ${messageOf(cause)}` }),
+      );
+    return await runDoctor(
+      examination({ configuration, configurationFile: configFile, connections, store: reached, now: Date.now }),
+    );
+  } finally {
+    for (const { target } of connections.values()) await target.close();
+    await store.destroy();
+  }
+}
+
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */
 export async function serve(configFile: string, version: string): Promise<void> {
   const logger = pino({ base: null });
-  const app = await startApp({ configuration: loadConfiguration(configFile), version, logger });
+  const app = await startApp({
+    configuration: loadConfiguration(configFile),
+    version,
+    logger,
+    configurationFile: configFile,
+  });
   logger.info({ postgres: app.postgresPort, api: app.apiUrl, log: app.logDirectory }, `countersign ${version} is up`);
   // A fault in one operation is reported and ends that operation, not everybody's sessions.
   process.on('unhandledRejection', (error) => logger.error({ err: error }, 'unexpected error'));

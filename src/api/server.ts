@@ -7,7 +7,10 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
+import { accessRoutes } from './access.ts';
+import { auditRoutes } from './audit.ts';
 import { connectionRoutes } from './connections.ts';
+import { doctorRoutes } from './doctor.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
 import { principalRoutes } from './principal.ts';
@@ -88,6 +91,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
+      await api.register(auditRoutes(services));
+      await api.register(accessRoutes(services));
+      await api.register(doctorRoutes(services));
     },
     { prefix: '/api/v1' },
   );

@@ -12,6 +12,9 @@ import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
+import type { DoctorReport } from '../review/doctor.ts';
+import type { Executions } from '../review/executions.ts';
+import type { AccessReviews } from '../review/reviews.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Store } from '../store/database.ts';
 import type { StoredSession } from '../store/sessions.ts';
@@ -54,6 +57,9 @@ export interface ApiServices {
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;
   readonly runs: RunService;
   readonly ledger: Ledger;
+  readonly executions: Executions;
+  readonly reviews: AccessReviews;
+  readonly doctor: () => Promise<DoctorReport>;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;
   readonly onError: (cause: unknown) => CountersignError;
 }

@@ -147,6 +147,8 @@ export interface ControlEvent extends Common {
     | 'credential.revoked'
     | 'api.refused'
     | 'policy.changed'
+    | `review.${'started' | 'decided' | 'ended'}`
+    | 'notification.failed'
     | 'worker.lost';
   readonly [member: string]: Json | undefined;
 }

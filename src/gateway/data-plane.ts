@@ -45,6 +45,11 @@ export class LiveRules {
     this.#policies = policiesOf(configuration);
   }
 
+  /** The one that is in force. */
+  get configuration(): Configuration {
+    return this.#configuration;
+  }
+
   get policies(): PolicySet {
     return this.#policies;
   }
