@@ -46,9 +46,11 @@ import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
+import { notifierFor } from './notify/setup.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { examineAccounts, runDoctor, type DoctorReport } from './review/doctor.ts';
 import { Executions } from './review/executions.ts';
+import { AccessView } from './review/facts.ts';
 import { AccessReviews } from './review/reviews.ts';
 import { loadParser } from './sql/parse.ts';
 import { openStore } from './store/database.ts';
@@ -89,6 +91,8 @@ interface Wired extends WiredConnection {
 
 const hourMs = 60 * 60_000;
 const sweepMs = 15_000;
+/** How soon the log is looked at for what receivers are told of. */
+const tellMs = 1_000;
 /** An entry of the log has room for so many session ids. */
 const sessionsPerEntry = 1_000;
 
@@ -320,9 +324,8 @@ export async function startApp(options: AppOptions): Promise<App> {
         store,
         now: () => clock.now(),
       });
-    const reviews = new AccessReviews({
+    const view = new AccessView({
       store,
-      record,
       clock,
       keyOf: humanKey,
       world: () => accessWorld(rules.configuration, store),
@@ -334,6 +337,19 @@ export async function startApp(options: AppOptions): Promise<App> {
       accounts: (names) => examineAccounts(examined(), names),
       unusedAfterMs: configuration.review.unusedAfterMs,
     });
+    const notifier = notifierFor({
+      store,
+      log: followedLog(log),
+      node,
+      clock,
+      configuration: () => rules.configuration,
+      keyOf: humanKey,
+      publicUrl: () => publicUrl ?? '',
+      note: (entry) => note({ ...entry, ...event() }),
+      onError,
+    });
+    closing.push(() => notifier.close());
+    const reviews = new AccessReviews({ store, record, clock, keyOf: humanKey, view });
 
     const apiServices: ApiServices = {
       version,
@@ -379,6 +395,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       ledger,
       executions,
       reviews,
+      notifier,
       doctor: () => runDoctor(examined()),
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),
       onError,
@@ -405,9 +422,11 @@ export async function startApp(options: AppOptions): Promise<App> {
       ledger.sweep().catch(onError);
       executions.catchUp().catch(onError);
     }, sweepMs);
-    const observe = setInterval(() => void reviews.observe().catch(onError), hourMs / 4);
+    const tell = setInterval(() => void notifier.work().catch(onError), tellMs);
+    closing.push(() => Promise.resolve(clearInterval(tell)));
+    const observe = setInterval(() => void view.observe().catch(onError), hourMs / 4);
     closing.push(() => Promise.resolve(clearInterval(observe)));
-    await reviews.observe();
+    await view.observe();
     closing.push(() => Promise.resolve(clearInterval(sweep)));
 
     return {

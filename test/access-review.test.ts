@@ -6,7 +6,8 @@ import { logVerifier } from '../src/audit/checkpoint.ts';
 import { readInclusionProof } from '../src/audit/proofs.ts';
 import { leafHash, verifyInclusion } from '../src/audit/tlog.ts';
 import type { ExecutionReport } from '../src/review/executions.ts';
-import type { AccessFacts, DecidedLine, ReviewSummary } from '../src/review/reviews.ts';
+import type { AccessFacts } from '../src/review/facts.ts';
+import type { DecidedLine, ReviewSummary } from '../src/review/reviews.ts';
 import { customersSchema } from './customers.ts';
 import { startHarness, type Harness, type Who } from './harness.ts';
 

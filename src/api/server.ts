@@ -13,6 +13,7 @@ import { connectionRoutes } from './connections.ts';
 import { doctorRoutes } from './doctor.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { notificationRoutes } from './notifications.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
@@ -94,6 +95,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(auditRoutes(services));
       await api.register(accessRoutes(services));
       await api.register(doctorRoutes(services));
+      await api.register(notificationRoutes(services));
     },
     { prefix: '/api/v1' },
   );

@@ -12,6 +12,7 @@ import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
+import type { Notifier } from '../notify/notifier.ts';
 import type { DoctorReport } from '../review/doctor.ts';
 import type { Executions } from '../review/executions.ts';
 import type { AccessReviews } from '../review/reviews.ts';
@@ -59,6 +60,7 @@ export interface ApiServices {
   readonly ledger: Ledger;
   readonly executions: Executions;
   readonly reviews: AccessReviews;
+  readonly notifier: Notifier;
   readonly doctor: () => Promise<DoctorReport>;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;
   readonly onError: (cause: unknown) => CountersignError;

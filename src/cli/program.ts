@@ -11,6 +11,7 @@ import type { CommandContext } from './context.ts';
 import { doctorCommands, type DoctorView } from './doctor.ts';
 import { identityCommands } from './identity.ts';
 import { jobCommands } from './jobs.ts';
+import { notificationCommands } from './notifications.ts';
 import { exitCodeOf, exitCodes, printError } from './output.ts';
 import { requestCommands } from './requests.ts';
 import { runCommands } from './runs.ts';
@@ -54,6 +55,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   sessionCommands(program, context);
   auditCommands(program, context);
   accessCommands(program, context);
+  notificationCommands(program, context);
   doctorCommands(program, context, options.doctor);
   try {
     await program.parseAsync([...argv], { from: 'user' });

@@ -48,6 +48,7 @@ function checkNames(configuration: Configuration, file: string): Configuration {
       throw invalid([`${file}: connections: ${name}: tls.certFile and tls.keyFile come together or not at all`]);
     }
   }
+  checkReceivers(configuration, file);
   const { postgres } = configuration.gateway;
   if (postgres.requireTls && postgres.tls === undefined) {
     throw invalid([
@@ -55,6 +56,19 @@ function checkNames(configuration: Configuration, file: string): Configuration {
     ]);
   }
   return configuration;
+}
+
+function checkReceivers({ notifications }: Configuration, file: string): void {
+  const seen = new Set<string>();
+  for (const one of notifications) {
+    if (seen.has(one.name)) throw invalid([`${file}: notifications: the name ${one.name} is used twice`]);
+    seen.add(one.name);
+    if (one.kind !== 'email') continue;
+    const { smtp } = one;
+    if ((smtp.user === undefined) !== (smtp.password === undefined)) {
+      throw invalid([`${file}: notifications: ${one.name}: smtp.user and smtp.password come together or not at all`]);
+    }
+  }
 }
 
 function absolutePaths(configuration: Configuration, base: string): Configuration {
@@ -80,6 +94,9 @@ function absolutePaths(configuration: Configuration, base: string): Configuratio
       ...configuration.api,
       ...(configuration.api.tls === undefined ? {} : { tls: files(configuration.api.tls, ['certFile', 'keyFile']) }),
     },
+    notifications: configuration.notifications.map((one) =>
+      one.kind === 'email' ? { ...one, smtp: files(one.smtp, ['caFile']) } : one,
+    ),
     policies: { ...configuration.policies, files: configuration.policies.files.map(at) },
     connections: configuration.connections.map((connection) => ({
       ...connection,

@@ -10,7 +10,7 @@ import { dutiesOf } from '../identity/bindings.ts';
 import { reviewedConnections } from '../review/approval-needs.ts';
 import type { AccessWorld } from '../review/access.ts';
 import type { DoctorOptions } from '../review/doctor.ts';
-import { everybody, type ReviewOptions } from '../review/reviews.ts';
+import { everybody, type AccessViewOptions } from '../review/facts.ts';
 import type { Store } from '../store/database.ts';
 import { listPrincipals } from '../store/principals.ts';
 import { storeClock, usedRelations } from '../store/used-relations.ts';
@@ -66,7 +66,7 @@ export function examination(parts: Examined): DoctorOptions {
 export function unapprovedOf(
   policies: () => PolicySet,
   configuration: () => Configuration,
-): ReviewOptions['unapproved'] {
+): AccessViewOptions['unapproved'] {
   let known: { readonly set: PolicySet; readonly lookup: ReturnType<typeof unapprovedLookup> } | undefined;
   return (principal, name) => {
     const set = policies();

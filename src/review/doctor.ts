@@ -2,7 +2,6 @@
  * `countersign doctor`: looks for the pitfalls of a set-up before somebody falls into one. It asks and judges; it changes
  * nothing, and what it tells holds no value of any table. A check that could not be made is said, never left out.
  */
-import type { BreakGlassUse } from './reviews.ts';
 import type { Configuration } from '../config/schema.ts';
 import { CountersignError } from '../errors.ts';
 import type { MaskIndex } from '../masking/mask-index.ts';
@@ -11,6 +10,7 @@ import type { Catalogue } from '../sql/statement.ts';
 import { accountFacts, accountFindings, type AccountDuty, type TargetQuery } from './account-check.ts';
 import type { ReviewedConnection, ReviewedPrincipal } from './access.ts';
 import { clockFindings, type ClockReading } from './clock-check.ts';
+import type { BreakGlassUse } from './facts.ts';
 import { bySeverity, worstOf, type Finding, type Severity } from './finding.ts';
 import { idleRuleFindings, sensitiveFindings, type MaskedCatalogue } from './mask-check.ts';
 import { reachFacts, reachFindings } from './reach-check.ts';

@@ -1,6 +1,7 @@
 /** A review as a person reads it: plain text, one fact a line, so that it can be printed, mailed and compared. */
 import { aloneWords } from './conflicts.ts';
-import type { AccessFacts, DecidedLine, ReviewReport } from './reviews.ts';
+import type { AccessFacts } from './facts.ts';
+import type { DecidedLine, ReviewReport } from './reviews.ts';
 
 export function reviewText(report: ReviewReport): string {
   const { counts, facts } = report;

@@ -17,15 +17,11 @@ import {
   decideLine,
   endReview,
   findReview,
-  heldSince,
   insertReview,
   listReviews,
   lockReview,
-  newestUses,
-  noteHoldings,
   reviewLine,
   reviewLines,
-  revokedBefore,
   type LineCounts,
   type LineFilter,
   type ReviewLineRow,
@@ -33,18 +29,8 @@ import {
 } from '../store/access.ts';
 import type { Store, StoreOrTransaction } from '../store/database.ts';
 import { noteUses } from '../store/log-index.ts';
-import {
-  holdingsOf,
-  isUnused,
-  revocationOf,
-  type AccessWorld,
-  type DutyUse,
-  type Holding,
-  type ReviewedPrincipal,
-} from './access.ts';
-import { aloneConflicts, pairConflicts, type AloneConflict, type PairConflict } from './conflicts.ts';
-import type { ExecutionReport } from './executions.ts';
-import type { Finding } from './finding.ts';
+import { revocationOf, type AccessWorld } from './access.ts';
+import type { AccessFacts, AccessView, ReviewedLine } from './facts.ts';
 
 export interface ReviewEvent {
   readonly type: 'review.started' | 'review.decided' | 'review.ended';
@@ -57,70 +43,7 @@ export interface ReviewOptions {
   readonly record: (event: ReviewEvent) => Promise<void>;
   readonly clock: Clock;
   readonly keyOf: (human: string) => string;
-  readonly world: () => Promise<Pick<AccessWorld, 'principals' | 'bindings' | 'connections'>>;
-  readonly executions: (ask: { from: Date; connections: readonly string[] }) => Promise<ExecutionReport>;
-  /** Chunking commands that the policies let a principal run without an approval, with the rules that do. */
-  readonly unapproved: (
-    principal: Principal,
-    connection: string,
-  ) => readonly { action: string; policies: readonly string[] }[];
-  /** Database accounts that can do more than their duty needs. */
-  readonly accounts: (connections: readonly string[]) => Promise<readonly Finding[]>;
-  /** Break-glass uses that wait for their review. */
-  readonly breakGlass?: ((connections: readonly string[]) => Promise<readonly BreakGlassUse[]>) | undefined;
-  readonly unusedAfterMs: number;
-}
-
-export interface BreakGlassUse {
-  readonly request: string;
-  readonly connection: string;
-  readonly human: string;
-  readonly at: string;
-  readonly reviewsGiven: number;
-  readonly reviewsNeeded: number;
-}
-
-export interface ReviewedLine extends Holding {
-  readonly unused: boolean;
-  readonly heldSince: string | undefined;
-}
-
-export interface Unapproved {
-  readonly connection: string;
-  readonly humans: readonly string[];
-  readonly action: string;
-  readonly policies: readonly string[];
-}
-
-/** A `revoke` of an earlier review, and what became of it. */
-export interface FollowUp {
-  readonly review: string;
-  readonly line: string;
-  readonly principal: string;
-  readonly connection: string;
-  readonly duty: string;
-  readonly reviewer: string;
-  readonly decidedAt: string;
-  readonly state: 'done' | 'still-held';
-  readonly todo: string;
-}
-
-/** Everything beside the lines, as it is at one moment. */
-export interface AccessFacts {
-  readonly connections: readonly string[];
-  readonly alone: readonly AloneConflict[];
-  readonly pairs: readonly PairConflict[];
-  readonly unapproved: readonly Unapproved[];
-  readonly accounts: readonly Finding[];
-  readonly executions: Pick<
-    ExecutionReport,
-    'complete' | 'executions' | 'approved' | 'exceptions' | 'exceptionCount' | 'allowedByRule'
-  >;
-  /** ISO 8601: executions from here on. */
-  readonly executionsSince: string;
-  readonly followUps: readonly FollowUp[];
-  /** Absent where there is no break-glass workflow. */
-  readonly breakGlass?: readonly BreakGlassUse[] | undefined;
+  readonly view: AccessView;
 }
 
 export interface Reviewer {
@@ -158,7 +81,6 @@ export interface ReviewReport extends ReviewSummary {
 }
 
 const maxComment = 4_000;
-const maxUnapproved = 1_000;
 
 export class AccessReviews {
   readonly #options: ReviewOptions;
@@ -169,22 +91,17 @@ export class AccessReviews {
 
   /** The lines as they are now, on connections that the reviewer may review. */
   async holdings(reviewer: Reviewer): Promise<ReviewedLine[]> {
-    const world = await this.#world();
+    const { view } = this.#options;
+    const world = await view.world();
     const scope = scopeOf(reviewer, world);
-    const lines = await this.#lines(world);
+    const lines = await view.lines(world);
     return lines.filter((line) => scope.includes(line.connection));
   }
 
   async facts(reviewer: Reviewer): Promise<AccessFacts> {
-    const world = await this.#world();
-    return this.#facts(world, scopeOf(reviewer, world));
-  }
-
-  /** Notes since when each duty is held. Call it now and then: `unused` counts from there. */
-  async observe(): Promise<void> {
-    const { store, clock } = this.#options;
-    const held = holdingsOf(await this.#world()).map((holding) => holding.line);
-    await noteHoldings(store, held, new Date(clock.now()));
+    const { view } = this.#options;
+    const world = await view.world();
+    return view.facts(world, scopeOf(reviewer, world));
   }
 
   /** Freezes what is held now. @throws forbidden, log_unavailable */
@@ -192,22 +109,23 @@ export class AccessReviews {
     const { store, record, clock } = this.#options;
     const { principal } = reviewer;
     this.#known(principal);
-    await this.observe();
-    const world = await this.#world();
+    await this.#options.view.observe();
+    const { view } = this.#options;
+    const world = await view.world();
     const scope = scopeOf(reviewer, world);
     if (scope.length === 0) {
       throw new CountersignError('forbidden', `${principal.id} may not review access on any connection`, {
         detail: 'this needs the duty auditor or admin',
       });
     }
-    const lines = (await this.#lines(world)).filter((line) => scope.includes(line.connection));
+    const lines = (await view.lines(world)).filter((line) => scope.includes(line.connection));
     const review = {
       id: newId('review'),
       started_by: principal.id,
       started_human: principal.human,
       started_at: new Date(clock.now()),
     };
-    const facts = await this.#facts(world, scope);
+    const facts = await view.facts(world, scope);
     await store.transaction().execute(async (transaction) => {
       await insertReview(
         transaction,
@@ -239,7 +157,7 @@ export class AccessReviews {
   /** @throws review_unknown, forbidden */
   async lines(id: string, reviewer: Reviewer, filter: LineFilter): Promise<DecidedLine[]> {
     mayReview(id, await findReview(this.#options.store, id), reviewer);
-    const { bindings } = await this.#options.world();
+    const { bindings } = await this.#options.view.world();
     return (await reviewLines(this.#options.store, id, filter)).map((row) => decidedOf(row, bindings));
   }
 
@@ -335,98 +253,6 @@ export class AccessReviews {
     );
     await noteUses(transaction, uses);
   }
-
-  async #world(): Promise<AccessWorld> {
-    const { store, keyOf, world } = this.#options;
-    const uses = (await newestUses(store)).map(
-      (row): DutyUse => ({
-        principal: row.principal_id,
-        connection: row.connection,
-        duty: row.duty as Duty,
-        kind: row.kind as DutyUse['kind'],
-        at: row.at,
-      }),
-    );
-    return { ...(await world()), uses, keyOf };
-  }
-
-  async #lines(world: AccessWorld): Promise<ReviewedLine[]> {
-    const { store, clock, unusedAfterMs } = this.#options;
-    const since = await heldSince(store);
-    return holdingsOf(world).map((holding) => {
-      const held = since.get(holding.line);
-      const unused = isUnused(holding, held, clock.now(), unusedAfterMs);
-      return { ...holding, heldSince: held?.toISOString(), unused };
-    });
-  }
-
-  async #facts(whole: AccessWorld, connections: readonly string[]): Promise<AccessFacts> {
-    const { clock, unusedAfterMs, executions, accounts, breakGlass } = this.#options;
-    const world = { ...whole, connections: whole.connections.filter(({ name }) => connections.includes(name)) };
-    const from = new Date(clock.now() - unusedAfterMs);
-    const report = await executions({ from, connections });
-    const broken = await breakGlass?.(connections);
-    return {
-      connections,
-      alone: aloneConflicts(world),
-      pairs: pairConflicts(world),
-      unapproved: this.#unapproved(world),
-      accounts: await accounts(connections),
-      executions: {
-        complete: report.complete,
-        executions: report.executions,
-        approved: report.approved,
-        exceptions: report.exceptions,
-        exceptionCount: report.exceptionCount,
-        allowedByRule: report.allowedByRule,
-      },
-      executionsSince: from.toISOString(),
-      followUps: await this.#followUps(world),
-      ...(broken === undefined ? {} : { breakGlass: broken }),
-    };
-  }
-
-  #unapproved(world: AccessWorld): Unapproved[] {
-    const found = new Map<string, { readonly one: Omit<Unapproved, 'humans'>; readonly humans: Set<string> }>();
-    for (const { name } of world.connections) {
-      for (const principal of world.principals) {
-        for (const { action, policies } of this.#options.unapproved(principal, name)) {
-          const one = { connection: name, action, policies };
-          const key = JSON.stringify(one);
-          const known = found.get(key) ?? { one, humans: new Set<string>() };
-          known.humans.add(principal.human);
-          found.set(key, known);
-        }
-      }
-    }
-    return [...found.values()].map(({ one, humans }) => ({
-      ...one,
-      humans: [...humans].toSorted().slice(0, maxUnapproved),
-    }));
-  }
-
-  async #followUps(world: AccessWorld): Promise<FollowUp[]> {
-    const { store, clock } = this.#options;
-    const held = new Map(holdingsOf(world).map((holding) => [holding.line, holding]));
-    const names = new Set(world.connections.map(({ name }) => name));
-    const rows = await revokedBefore(store, new Date(clock.now() + 1));
-    return rows
-      .filter((row) => names.has(row.connection))
-      .map((row) => {
-        const now = held.get(row.line);
-        return {
-          review: row.review_id,
-          line: row.line,
-          principal: row.principal_id,
-          connection: row.connection,
-          duty: row.duty,
-          reviewer: row.reviewer_id ?? '',
-          decidedAt: row.decided_at?.toISOString() ?? '',
-          state: now === undefined ? 'done' : 'still-held',
-          todo: now === undefined ? '' : revocationOf(now, world.bindings),
-        };
-      });
-  }
 }
 
 function scopeOf({ dutiesOn }: Reviewer, { connections }: Pick<AccessWorld, 'connections'>): string[] {
@@ -498,30 +324,4 @@ function decidedOf(row: ReviewLineRow, bindings: AccessWorld['bindings']): Decid
 
 function actor({ id, human }: Principal): { principal: string; human: string } {
   return { principal: id, human };
-}
-
-/** Everybody who was ever seen, and the service accounts of the configuration that were not. */
-export function everybody(
-  seen: readonly ReviewedPrincipal[],
-  configured: readonly {
-    readonly name: string;
-    readonly owner: string;
-    readonly groups?: readonly string[] | undefined;
-  }[],
-): ReviewedPrincipal[] {
-  const known = new Set(seen.map(({ id }) => id));
-  const unseen = configured
-    .filter(({ name }) => !known.has(name))
-    .map(
-      ({ name, owner, groups }): ReviewedPrincipal => ({
-        id: name,
-        human: owner,
-        kind: 'service',
-        displayName: name,
-        email: undefined,
-        groups: groups ?? [],
-        lastSeenAt: undefined,
-      }),
-    );
-  return [...seen, ...unseen];
 }
