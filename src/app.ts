@@ -3,8 +3,10 @@
  * that with a configuration file, signals and a server log.
  */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type net from 'node:net';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { buildApi } from './api/server.ts';
 import type { ApiServices } from './api/services.ts';
@@ -33,12 +35,21 @@ import {
   type WiredConnection,
 } from './gateway/data-plane.ts';
 import { accessWorld, examination, unapprovedOf } from './gateway/examination.ts';
+import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
+import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
-import { TokenVerifier } from './identity/oidc.ts';
+import { FreshGroups } from './identity/fresh-groups.ts';
+import { Humans } from './identity/humans.ts';
+import { Leavers } from './identity/leavers.ts';
+import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { IdentityProviders } from './identity/providers.ts';
+import { SamlLogin } from './identity/saml.ts';
+import { SessionRefresh } from './identity/session-refresh.ts';
+import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
@@ -53,8 +64,10 @@ import { Executions } from './review/executions.ts';
 import { AccessView } from './review/facts.ts';
 import { AccessReviews } from './review/reviews.ts';
 import { loadParser } from './sql/parse.ts';
+import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
+import type { SeenPrincipal } from './store/principals.ts';
 import { reserveSample } from './store/samples.ts';
 import { finishAbandonedSessions, finishLostSessions, finishSession, insertSession } from './store/sessions.ts';
 import { WorkerPool, type WorkerPoolOptions } from './workers/pool.ts';
@@ -146,18 +159,67 @@ export async function startApp(options: AppOptions): Promise<App> {
       for (const { target } of wired.values()) await target.close();
     });
 
-    const directory = new PrincipalDirectory({ store, clock });
-    await directory.refresh();
+    const humans = new Humans({ store, clock, record });
+    await humans.adopt(configuration.identity.links);
+    humans.start(onError);
+    closing.push(() => Promise.resolve(humans.close()));
+    const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
-    const { issuer, audience, clientId, groupsClaim, serviceAccounts } = configuration.identity;
-    const verifier = new TokenVerifier({ issuer, audience, groupsClaim, serviceAccounts, clock });
-    const verifyToken = async (jwt: string): Promise<Principal> => {
-      const principal = await verifier.verify(jwt);
-      await directory.seen(principal);
+    const { identity } = configuration;
+    const providers = new IdentityProviders({ identity, clock });
+    const leavers: Leavers = new Leavers({
+      store,
+      record,
+      humanKey,
+      steps: {
+        endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
+        revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
+        endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
+        withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
+        voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
+        disableServiceAccounts: () => Promise.resolve(0),
+      },
+      onError,
+    });
+    const admit = async (principal: Principal): Promise<Principal> => {
+      await leavers.check(principal);
       return principal;
     };
+    const enter = async (principal: SeenPrincipal): Promise<Principal> =>
+      directory.seen({ ...principal, ...(await admit(principal)) });
+    /** At the opening of a session, which was decided a moment ago. */
+    const stillThere = async (principal: Principal): Promise<void> => {
+      const { groups } = await admit(principal);
+      if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
+    };
+    const verifyToken = async (jwt: string) => enter(await providers.verify(jwt));
+    const webSessions = new WebSessions({
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      key: keys.secret('web-sessions.key'),
+      ttlMs: configuration.api.webSessionTtlMs,
+      idleMs: configuration.api.webSessionIdleMs,
+    });
+    const flows = new Map(
+      providers.oidc.map((one) => {
+        const { issuer, audience, web, title } = one;
+        return [one.name, { flow: new CodeFlow({ issuer, audience, ...web, clock }), title }] as const;
+      }),
+    );
+    const sessionRefresh = new SessionRefresh({ webSessions, providers, flowOf: (name) => flows.get(name)?.flow });
+    const freshGroups = new FreshGroups({
+      providers,
+      directory,
+      refresh: (cookie) => sessionRefresh.refresh(cookie),
+      groupsMaxAgeMs: identity.groupsMaxAgeMs,
+      clock,
+    });
     const credentials = new CredentialService({ store, record, clock, random: randomBytes });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
+    const dutiesNow = async (principal: Principal, connection: string) =>
+      dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
     const policyConnection = (name: string) => wired.get(name)?.policy;
@@ -168,6 +230,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       policySet: () => rules.policies,
       workflows: configuration.workflows,
       connections: policyConnection,
+      humans,
     };
     const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
     closing.push(() => requests.close());
@@ -176,7 +239,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
-      humansOf: ({ email }) => directory.humansByEmail(email),
+      humansOf: ({ email }) => humans.humansByEmail(email),
+      authorsSince: (authors, at) => humans.authorsSince(authors, at),
     });
     const jobConnection = (name: string) => wired.get(name)?.job;
     const submission = new JobSubmission({
@@ -189,6 +253,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       record,
       clock,
       grantDurationMs: 24 * hourMs,
+      executorGroups: (name) => rules.groupsWith('executor', name),
     });
     const ledger = new Ledger({
       store,
@@ -213,11 +278,18 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       boundsKey: keys.secret('bounds.key'),
       snapshotMaxAgeMs: configuration.runs.snapshotMaxAgeMs,
+      dutiesNow,
       onError,
     });
     closing.push(() => runs.close());
 
-    let publicUrl = configuration.api.publicUrl;
+    const changes = new ChangeFeed(pool.options);
+    closing.push(() => changes.close());
+    // A hint that is lost makes a page look a little later.
+    const changedSession = (sessionId: string) =>
+      void notifyChange(store, 'sessions', sessionId).catch(() => undefined);
+
+    let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const holds = new HoldService({
       requests,
       grants,
@@ -225,8 +297,11 @@ export async function startApp(options: AppOptions): Promise<App> {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
-      addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
+      policies: () => rules.policies.digest,
+      addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      principals: freshGroups,
+      dutiesOn,
     });
     const reserve = async (asked: Omit<Parameters<typeof reserveSample>[1], 'windowMs' | 'now'>) => ({
       ...(await reserveSample(store, { ...asked, windowMs: hourMs, now: undefined })),
@@ -234,8 +309,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
 
     const controlPlane: ControlPlane = {
-      sessionOpened: ({ identity, connection, clientAddress, application }) =>
-        insertSession(store, {
+      sessionOpened: async ({ identity, connection, clientAddress, application }) => {
+        await stillThere(identity.principal);
+        await insertSession(store, {
           id: identity.sessionId,
           principalId: identity.principal.id,
           human: identity.principal.human,
@@ -246,16 +322,19 @@ export async function startApp(options: AppOptions): Promise<App> {
           application,
           node,
           startedAt: new Date(clock.now()),
-        }),
+        });
+        changedSession(identity.sessionId);
+      },
       sessionClosed: async (sessionId, totals) => {
         await finishSession(store, sessionId, totals, new Date(clock.now()));
+        changedSession(sessionId);
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
       reserveSample: (human, connection, rows) =>
-        reserve({ human, connection, rows, limit: configuration.sampling.rowsPerHour }),
+        reserve({ human: humans.keyOf(human), connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
-        reserve({ human, connection, rule, rows: values, limit }),
+        reserve({ human: humans.keyOf(human), connection, rule, rows: values, limit }),
       beginChunk: (identity, job, chunkNo, columns) => runs.beginChunk(identity, job, chunkNo, columns),
       probeRun: (identity, job) => runs.probeRun(identity, job),
       chunkDelivered: (ticket, counts, rowDigest) => runs.delivered(ticket, counts, rowDigest),
@@ -277,7 +356,8 @@ export async function startApp(options: AppOptions): Promise<App> {
           return (
             found && {
               verifier: found.verifier,
-              principal: found.principal,
+              // Whoever may not come in learns it after the password was proved, when the session opens.
+              principal: await admit(found.principal).catch(() => found.principal),
               connection: found.connection,
               runId: found.runId,
             }
@@ -350,6 +430,26 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     closing.push(() => notifier.close());
     const reviews = new AccessReviews({ store, record, clock, keyOf: humanKey, view });
+    const pageUrl = () => publicUrl ?? '';
+    const pageLogin = new PageLogin({
+      store,
+      clock,
+      webSessions,
+      flows,
+      verifyLogin: async (provider, tokens, nonce) =>
+        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
+      publicUrl: pageUrl,
+    });
+
+    const samlLogin = new SamlLogin({
+      providers: configuration.identity.providers.filter((one) => one.kind === 'saml'),
+      readFile: (file) => readFileSync(file, 'utf8'),
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      publicUrl: pageUrl,
+    });
 
     const apiServices: ApiServices = {
       version,
@@ -361,9 +461,16 @@ export async function startApp(options: AppOptions): Promise<App> {
       logDirectory,
       note,
       encode: encodeEntry,
-      login: { issuer, clientId, audience },
+      cliLogins: providers.cliLogins,
+      pageLogin,
+      samlLogin,
+      webSessions,
+      admit,
+      enter,
+      publicUrl: pageUrl,
       gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
+      freshPrincipal: (principal, proof) => freshGroups.freshPrincipal(principal, proof),
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),
@@ -383,7 +490,7 @@ export async function startApp(options: AppOptions): Promise<App> {
           'authentication_failed',
           'countersign: the credential of this session was revoked',
         );
-        carrier.endSessions(user, error);
+        await carrier.endSessions({ credentialUser: user }, error);
       },
       requests,
       submission,
@@ -391,6 +498,8 @@ export async function startApp(options: AppOptions): Promise<App> {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
         return draftFromSession({ node, log: published, connection: jobConnection }, session);
       },
+      changes,
+      maxEventStreams: configuration.api.maxEventStreams,
       runs,
       ledger,
       executions,
@@ -421,6 +530,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
       executions.catchUp().catch(onError);
+      webSessions.sweep().catch(onError);
+      samlLogin.sweep().catch(onError);
     }, sweepMs);
     const tell = setInterval(() => void notifier.work().catch(onError), tellMs);
     closing.push(() => Promise.resolve(clearInterval(tell)));
@@ -428,6 +539,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     closing.push(() => Promise.resolve(clearInterval(observe)));
     await view.observe();
     closing.push(() => Promise.resolve(clearInterval(sweep)));
+    const leaversSweep = setInterval(() => void leavers.sweep().catch(onError), configuration.identity.leaversPollMs);
+    closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
 
     return {
       postgresPort: servers.port,
@@ -473,7 +586,8 @@ function withPlanning({ configuration, target, listener }: WiredConnection): Wir
 /** Whoever carries the sessions: this process itself, or its workers. */
 interface Carrier {
   accept(socket: net.Socket, isLocal: boolean): void;
-  endSessions(credentialUser: string, error: CountersignError): void;
+  /** Resolves when they are over. */
+  endSessions(match: SessionMatch, error: CountersignError): Promise<void>;
   reload(configuration: Configuration): void;
   readonly workers: readonly number[];
   close(): Promise<void>;
@@ -491,8 +605,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
     const plane = await DataPlane.start({ ...parts, seats: seatKeeper(seats), cancelElsewhere: () => undefined });
     return {
       accept: (socket, isLocal) => plane.listener.accept(socket, isLocal),
-      endSessions: (user, error) =>
-        void plane.listener.endSessions((session) => session.credentialUser === user, error),
+      endSessions: async (match, error) => void plane.listener.endSessions(match, error),
       reload: () => undefined,
       workers: [],
       close: () => plane.close(),
@@ -501,7 +614,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
   const pool = await WorkerPool.start({ ...parts, workers, seats });
   return {
     accept: (socket, isLocal) => pool.accept({ socket, isLocal }),
-    endSessions: (user, error) => pool.endSessions(user, error),
+    endSessions: (match, error) => pool.endSessions(match, error),
     reload: (configuration) => pool.reload(configuration),
     get workers() {
       return pool.pids;
@@ -596,6 +709,12 @@ export async function doctor(configFile: string): Promise<DoctorReport> {
     for (const { target } of connections.values()) await target.close();
     await store.destroy();
   }
+}
+
+function groupsChanged(principalId: string): CountersignError {
+  return new CountersignError('groups_changed', `countersign: the groups of ${principalId} have changed`, {
+    hint: 'connect again',
+  });
 }
 
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */

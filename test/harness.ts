@@ -15,6 +15,7 @@ import type { Configuration } from '../src/config/schema.ts';
 import { makeCertificate } from '../demo/certificate.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../demo/embedded-postgres.ts';
 import { statementLogSettings, statementsOf } from '../demo/statement-log.ts';
+import type { OidcAccount } from '../demo/oidc-configuration.ts';
 import { startOidcProvider } from '../demo/oidc-provider.ts';
 
 export interface HarnessOptions {
@@ -72,6 +73,21 @@ const groups: Record<Who, string[]> = {
   builder: ['readers', 'builders'],
 };
 
+/** The same humans in person, as they log in to the page. */
+export const people: readonly OidcAccount[] = [
+  ['dana', 'Dana Designer', 'chunk-designers'],
+  ['eli', 'Eli Executor', 'chunk-executors'],
+  ['erin', 'Erin Executor', 'chunk-executors'],
+  ['ana', 'Ana Auditor', 'auditors'],
+  ['nora', 'Nora Nobody', 'others'],
+].map(([id = '', displayName, group = '']) => ({
+  id,
+  password: `${id}-password`,
+  displayName,
+  email: `${id}@example.test`,
+  groups: [group],
+}));
+
 const secret = 'test-secret';
 const rolePassword = 'test-role';
 
@@ -112,6 +128,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
     }
     const names = Object.keys(owners) as Who[];
     const provider = await startOidcProvider({
+      accounts: people,
       services: names.map((id) => ({ id, secret, groups: groups[id] })),
     });
     closing.push(() => provider.close());

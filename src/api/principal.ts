@@ -7,7 +7,11 @@ export const principalRoutes =
   (services: ApiServices): FastifyPluginAsync =>
   async (api) => {
     await Promise.resolve();
-    api.get('/login', { schema: { security: [] } }, () => services.login);
+    api.get('/login', { schema: { security: [] } }, () => ({
+      ...services.cliLogins[0],
+      providers: [...services.pageLogin.providers, ...services.samlLogin.providers],
+      cli: services.cliLogins,
+    }));
 
     api.get('/whoami', async (request) => {
       const principal = await caller(request, services);

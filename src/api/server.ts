@@ -9,8 +9,11 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
 import { accessRoutes } from './access.ts';
 import { auditRoutes } from './audit.ts';
+import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
 import { doctorRoutes } from './doctor.ts';
+import { eventRoutes } from './events.ts';
+import { isForPage, page, sendDocument } from './page.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
 import { notificationRoutes } from './notifications.ts';
@@ -18,6 +21,7 @@ import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
 import type { ApiServices } from './services.ts';
+import { samlRoutes } from './saml.ts';
 import { sessionRoutes } from './sessions.ts';
 
 export interface ApiOptions {
@@ -34,6 +38,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   // The instance's type depends on TLS only in its server; the routes do not care.
   const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
   app.decorateRequest('principal', undefined);
+  app.decorateRequest('proof', undefined);
   app.setErrorHandler((cause, request, reply) => {
     const error = apiError(cause, services);
     if (
@@ -56,7 +61,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  app.setNotFoundHandler((request) => {
+  const pageOptions = { logInOrigins: [new URL(services.login.issuer).origin] };
+  app.setNotFoundHandler((request, reply) => {
+    if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
   });
   await app.register(helmet, {
@@ -77,6 +84,10 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       security: [{ token: [] }],
     },
   });
+  await app.register(page(pageOptions));
+  await registerCookies(app);
+  await app.register(authRoutes(services));
+  await app.register(samlRoutes(services));
   await app.register(
     async (api) => {
       api.get('/health', { schema: { security: [] } }, () => ({
@@ -96,6 +107,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(accessRoutes(services));
       await api.register(doctorRoutes(services));
       await api.register(notificationRoutes(services));
+      await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
     },
     { prefix: '/api/v1' },
   );

@@ -7,6 +7,11 @@ import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
+import type { Proof } from '../identity/fresh-groups.ts';
+import type { CliLogin } from '../identity/providers.ts';
+import type { PageLogin } from '../identity/page-login.ts';
+import type { SamlLogin } from '../identity/saml.ts';
+import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
@@ -17,7 +22,9 @@ import type { DoctorReport } from '../review/doctor.ts';
 import type { Executions } from '../review/executions.ts';
 import type { AccessReviews } from '../review/reviews.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { ChangeFeed } from '../store/changes.ts';
 import type { Store } from '../store/database.ts';
+import type { SeenPrincipal } from '../store/principals.ts';
 import type { StoredSession } from '../store/sessions.ts';
 
 export interface ApiConnection {
@@ -38,10 +45,25 @@ export interface ApiServices {
   readonly logDirectory: string;
   readonly note: (event: LogEvent) => void;
   readonly encode: (event: LogEvent) => string;
-  readonly login: { readonly issuer: string; readonly clientId: string; readonly audience: string };
+  /** How the command line logs in; the first is what it uses if nobody says which. */
+  readonly cliLogins: readonly CliLogin[];
+  readonly pageLogin: PageLogin;
+  readonly samlLogin: SamlLogin;
+  readonly webSessions: WebSessions;
+  /**
+   * Everybody who has proved who they are passes here, at every call: with the groups that count now, or refused.
+   * @throws principal_disabled, principal_not_provisioned
+   */
+  readonly admit: (principal: Principal) => Promise<Principal>;
+  /** The same for somebody who has just proved it; the principal is in the directory afterwards. */
+  readonly enter: (principal: SeenPrincipal) => Promise<Principal>;
+  /** The address that people use, without a slash at its end. */
+  readonly publicUrl: () => string;
   /** How clients reach the PostgreSQL listener. */
   readonly gateway: { readonly host: string; readonly port: number; readonly tls: boolean };
   readonly verifyToken: (jwt: string) => Promise<Principal>;
+  /** With the groups of now. @throws groups_stale, token_invalid, groups_claim_missing, identity_provider_unreachable */
+  readonly freshPrincipal: (principal: Principal, proof: Proof) => Promise<Principal>;
   /** Duties on one connection; empty where there is none of that name. */
   readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
   readonly connectionNames: () => readonly string[];
@@ -56,6 +78,8 @@ export interface ApiServices {
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;
+  readonly changes: ChangeFeed;
+  readonly maxEventStreams: number;
   readonly runs: RunService;
   readonly ledger: Ledger;
   readonly executions: Executions;

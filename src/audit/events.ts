@@ -145,6 +145,17 @@ export interface ControlEvent extends Common {
     | `chunk.${'leased' | 'streaming' | 'delivered' | 'sealed' | 'returned' | 'failed' | 'blocked'}`
     | 'credential.issued'
     | 'credential.revoked'
+    | 'saml.login'
+    | `person.${'removed' | 'removal-finished' | 'reactivated' | 'groups-changed'}`
+    | `scim.${'user' | 'group'}-${'created' | 'changed' | 'deleted'}`
+    | 'scim.refused'
+    | 'web-session.opened'
+    | 'web-session.ended'
+    | 'login.refused'
+    | 'people.linked'
+    | 'people.unlinked'
+    | 'people.same-email'
+    | `service-account.${'created' | 'changed' | 'offered' | 'accepted' | 'disabled' | 'enabled' | 'key-created' | 'key-revoked'}`
     | 'api.refused'
     | 'policy.changed'
     | `review.${'started' | 'decided' | 'ended'}`

@@ -49,6 +49,7 @@ function checkNames(configuration: Configuration, file: string): Configuration {
     }
   }
   checkReceivers(configuration, file);
+  checkProviders(configuration, file);
   const { postgres } = configuration.gateway;
   if (postgres.requireTls && postgres.tls === undefined) {
     throw invalid([
@@ -68,6 +69,19 @@ function checkReceivers({ notifications }: Configuration, file: string): void {
     if ((smtp.user === undefined) !== (smtp.password === undefined)) {
       throw invalid([`${file}: notifications: ${one.name}: smtp.user and smtp.password come together or not at all`]);
     }
+  }
+}
+
+/** Ids of principals are unique over all providers: `NAME:SUBJECT` for those of a further provider. */
+function checkProviders({ identity }: Configuration, file: string): void {
+  const names = new Set<string>();
+  for (const { name } of identity.providers) {
+    if (names.has(name)) throw invalid([`${file}: identity.providers: the name ${name} is used twice`]);
+    names.add(name);
+  }
+  const provider = identity.scim?.provider;
+  if (provider !== undefined && !names.has(provider)) {
+    throw invalid([`${file}: identity.scim.provider: there is no provider ${JSON.stringify(provider)}`]);
   }
 }
 
@@ -97,6 +111,12 @@ function absolutePaths(configuration: Configuration, base: string): Configuratio
     notifications: configuration.notifications.map((one) =>
       one.kind === 'email' ? { ...one, smtp: files(one.smtp, ['caFile']) } : one,
     ),
+    identity: {
+      ...configuration.identity,
+      providers: configuration.identity.providers.map((provider) =>
+        provider.kind === 'saml' ? { ...provider, idpCertFiles: provider.idpCertFiles.map(at) } : provider,
+      ),
+    },
     policies: { ...configuration.policies, files: configuration.policies.files.map(at) },
     connections: configuration.connections.map((connection) => ({
       ...connection,

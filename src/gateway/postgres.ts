@@ -68,12 +68,24 @@ export interface ListenerOptions {
   readonly onError: (cause: unknown) => CountersignError;
 }
 
-interface LiveSession {
+/** Which sessions: those of one credential, or all of a principal. */
+export type SessionMatch = { readonly credentialUser: string } | { readonly principalId: string };
+
+interface SessionOwner {
+  readonly principalId: string;
+  readonly credentialUser: string;
+}
+
+interface LiveSession extends SessionOwner {
   readonly gate: GateSession;
   readonly upstream: Upstream;
   readonly socket: net.Socket;
-  readonly principalId: string;
-  readonly credentialUser: string;
+}
+
+/** A session that is known by whose it is, and not open yet. */
+interface PendingSession extends SessionOwner {
+  /** Why it must not open any more. */
+  refusal: CountersignError | undefined;
 }
 
 /** Above this many unsent bytes the other side is not read any more. */
@@ -85,6 +97,7 @@ export class PostgresListener {
   readonly #options: ListenerOptions;
   readonly #clientTls: ClientTls | undefined;
   readonly #sessions = new Map<string, LiveSession>();
+  readonly #pending = new Set<PendingSession>();
   readonly #sockets = new Set<net.Socket>();
   readonly #handshakes = new Set<net.Socket>();
   readonly #closing = new Set<Promise<void>>();
@@ -101,14 +114,14 @@ export class PostgresListener {
     return this.#sessions.size;
   }
 
-  /** Ends the live sessions that `match` picks: credentials revoked, a leaver. */
-  endSessions(
-    match: (session: { principalId: string; credentialUser: string }) => boolean,
-    error: CountersignError,
-  ): number {
+  /** Ends the sessions that `match` picks, those too that are about to open: credentials revoked, a leaver. */
+  endSessions(match: SessionMatch, error: CountersignError): number {
+    const isPicked = (one: SessionOwner): boolean =>
+      'principalId' in match ? one.principalId === match.principalId : one.credentialUser === match.credentialUser;
+    for (const pending of this.#pending) if (isPicked(pending)) pending.refusal = error;
     let ended = 0;
     for (const session of this.#sessions.values()) {
-      if (!match(session)) continue;
+      if (!isPicked(session)) continue;
       session.gate.fail(error);
       ended++;
     }
@@ -250,6 +263,8 @@ export class PostgresListener {
     });
     const settings = startupSettings(opening.parameters, admissions, limits.statementTimeoutMs);
     const leave = await this.#options.seats.take(who.principal.id);
+    const pending: PendingSession = { principalId: who.principal.id, credentialUser: user, refusal: undefined };
+    this.#pending.add(pending);
     try {
       await connection.gate.refresh();
       const upstream = await this.#logIn(connection, identity, settings.upstream);
@@ -264,6 +279,7 @@ export class PostgresListener {
           application,
           minor,
           leave,
+          pending,
         });
       } catch (error) {
         upstream.destroy();
@@ -272,6 +288,8 @@ export class PostgresListener {
     } catch (error) {
       leave();
       throw error;
+    } finally {
+      this.#pending.delete(pending);
     }
   }
 
@@ -345,11 +363,25 @@ export class PostgresListener {
       }),
     );
     await log.durable(index);
+    const { refusal } = opening.pending;
+    if (refusal !== undefined) {
+      await this.#neverOpened(identity.sessionId, chain, refusal);
+      throw refusal;
+    }
     const processId = randomBytes(4).readInt32BE(0) & 0x7fffffff;
     const key = { processId, secretKey: randomBytes(cancelKeyBytes(minor)) };
     const rest = handshake.release();
     const recording = recordings.start(identity.sessionId);
     this.#relay(handshake.socket, upstream, { ...opening, key, rest, recording, chain });
+  }
+
+  /** Somebody ended the session while it opened: nothing was forwarded. */
+  async #neverOpened(session: string, chain: SessionChain, refusal: CountersignError): Promise<void> {
+    const { log, clock, node, controlPlane } = this.#options;
+    const totals = { statements: 0, rows: 0, maskedCells: 0 };
+    const at = timestamp(clock.now());
+    log.append(chain.encode({ type: 'session.closed', at, node, session, ...totals, reason: refusal.message }));
+    await controlPlane.sessionClosed(session, totals);
   }
 
   #relay(socket: net.Socket, upstream: Upstream, session: OpenSession): void {
@@ -495,6 +527,7 @@ interface Opening {
   readonly minor: number;
   /** Gives the session's seat back. */
   readonly leave: () => void;
+  readonly pending: PendingSession;
 }
 
 interface OpenSession extends Opening {

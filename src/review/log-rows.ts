@@ -11,7 +11,7 @@ import type {
   LogRequestsTable,
   LogRunsTable,
   LogSessionsTable,
-} from '../store/database.ts';
+} from '../store/review-tables.ts';
 
 export interface LogRows {
   readonly sessions: Insertable<LogSessionsTable>[];

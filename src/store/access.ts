@@ -1,6 +1,7 @@
 /** The access review in the control store: uses of duties, reviews and what was decided in them. The rules are in `review/`. */
 import { sql, type Selectable } from 'kysely';
-import type { AccessReviewLinesTable, AccessReviewsTable, StoreOrTransaction } from './database.ts';
+import type { StoreOrTransaction } from './database.ts';
+import type { AccessReviewLinesTable, AccessReviewsTable } from './review-tables.ts';
 
 export type ReviewRow = Selectable<AccessReviewsTable>;
 export type ReviewLineRow = Selectable<AccessReviewLinesTable>;

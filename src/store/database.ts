@@ -4,6 +4,7 @@
  */
 import { Kysely, PostgresDialect, type Generated, type JSONColumnType, type Transaction } from 'kysely';
 import pg from 'pg';
+import type { ReviewDatabase } from './review-tables.ts';
 
 type Json<T extends object> = JSONColumnType<T, string, string>;
 
@@ -12,6 +13,8 @@ export interface AuthorRecord {
   readonly human: string;
   readonly name: string;
   readonly role: 'pusher' | 'author' | 'committer' | 'co-author' | 'requester';
+  /** The service account through which they did it: whoever owns it later counts for it too. */
+  readonly principal?: string | undefined;
 }
 
 export type RequestKind = 'job' | 'statement' | 'session';
@@ -28,6 +31,8 @@ export interface PrincipalsTable {
   email: string | null;
   groups: Json<string[]>;
   last_seen_at: Date;
+  groups_at: Date;
+  provider: string;
 }
 
 export interface CredentialsTable {
@@ -159,156 +164,153 @@ export interface SampleReadsTable {
   rule: Generated<string>;
 }
 
-export interface LogCursorsTable {
-  node: string;
-  consumer: string;
-  next_index: number;
-}
-
-export interface LogSessionsTable {
-  session_id: string;
-  node: string;
-  log_index: number;
-  principal_id: string;
-  human: string;
-  duty: string;
-  connection: string;
-}
-
-export interface LogRequestsTable {
-  request_id: string;
-  node: string;
-  log_index: number;
-  kind: string;
-  connection: string;
-  digest: string;
-  requester_human: string;
-  authors: Json<{ human: string }[]>;
-  at: Date;
-}
-
-export interface LogDecisionsTable {
-  node: string;
-  log_index: number;
-  request_id: string;
-  verdict: string;
-  principal_id: string;
-  human: string;
-  digest: string;
-  at: Date;
-}
-
-export interface LogGrantsTable {
-  node: string;
-  log_index: number;
-  grant_id: string;
-  request_id: string;
-  event: 'created' | 'consumed' | 'void';
-  digest: string;
-  principal_id: string | null;
-  human: string | null;
-  at: Date;
-}
-
-export interface LogRunsTable {
-  run_id: string;
-  grant_id: string;
-  node: string;
-  log_index: number;
-}
-
-export interface ExecutionsTable {
-  node: string;
-  log_index: number;
-  at: Date;
-  session_id: string;
-  session_index: number | null;
-  principal_id: string | null;
-  human: string | null;
-  connection: string | null;
-  request_id: string | null;
-  grant_id: string | null;
-  run_id: string | null;
-  chunk_no: number | null;
-  attempt: number | null;
-}
-
-export interface AllowedStatementsTable {
-  node: string;
-  day: string;
-  human: string;
-  connection: string;
-  duty: string;
-  policies: string;
-  statements: number;
-}
-
-export interface DutyUsesTable {
-  principal_id: string;
-  duty: string;
-  connection: Generated<string>;
-  used_at: Date;
-}
-
-export interface DutyHoldingsTable {
-  line: string;
-  since: Date;
-}
-
-export interface AccessReviewsTable {
+export interface SamlRequestsTable {
   id: string;
-  started_by: string;
-  started_human: string;
-  started_at: Date;
-  ended_by: string | null;
-  ended_at: Date | null;
-  facts: Json<object>;
+  provider: string;
+  browser_hash: Buffer;
+  return_to: string;
+  expires_at: Date;
+  code_hash: Buffer | null;
+  principal_json: string | null;
+  session_expires_at: Date | null;
 }
 
-export interface AccessReviewLinesTable {
-  review_id: string;
-  line: string;
-  principal_id: string;
-  human: string;
-  connection: string;
-  duty: string;
-  holding: Json<object>;
-  verdict: 'keep' | 'revoke' | null;
-  reviewer_id: string | null;
-  reviewer_human: string | null;
-  comment: string | null;
-  decided_at: Date | null;
+export interface SamlAssertionsTable {
+  provider: string;
+  assertion_id: string;
+  expires_at: Date;
 }
 
-export interface NotificationsTable {
+export interface ScimUsersTable {
   id: string;
-  receiver: string;
-  event: string;
-  dedupe: string;
-  message: Json<object>;
-  recipient: string | null;
-  state: 'waiting' | 'sent' | 'failed';
-  attempts: Generated<number>;
-  next_at: Date;
+  user_name: string;
+  user_name_key: string;
+  external_id: string | null;
+  principal_id: string;
+  active: boolean;
+  resource: Json<object>;
+  version: number;
+  groups_changed_at: Date;
   created_at: Date;
-  ended_at: Date | null;
-  failure: string | null;
+  updated_at: Date;
 }
 
-export interface Database {
-  log_cursors: LogCursorsTable;
-  log_sessions: LogSessionsTable;
-  log_requests: LogRequestsTable;
-  log_decisions: LogDecisionsTable;
-  log_grants: LogGrantsTable;
-  log_runs: LogRunsTable;
-  executions: ExecutionsTable;
-  allowed_statements: AllowedStatementsTable;
-  duty_uses: DutyUsesTable;
-  duty_holdings: DutyHoldingsTable;
-  access_reviews: AccessReviewsTable;
-  access_review_lines: AccessReviewLinesTable;
-  notifications: NotificationsTable;
+export interface ScimGroupsTable {
+  id: string;
+  display_name: string;
+  display_name_key: string;
+  external_id: string | null;
+  version: number;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface ScimMembersTable {
+  group_id: string;
+  user_id: string;
+}
+
+export interface LeaversTable {
+  principal_id: string;
+  source: 'scim' | 'admin';
+  human: string;
+  human_key: string;
+  reason: string;
+  removed_by: string;
+  removed_at: Date;
+  finished_at: Date | null;
+}
+
+export interface WebSessionsTable {
+  cookie_hash: Buffer;
+  principal_id: string;
+  human: string;
+  provider: string;
+  refresh_token: Buffer | null;
+  created_at: Date;
+  seen_at: Date;
+  expires_at: Date;
+}
+
+export interface LoginFlowsTable {
+  state_hash: Buffer;
+  provider: string;
+  nonce: string;
+  code_verifier: string;
+  return_to: string;
+  expires_at: Date;
+}
+
+export interface HumansTable {
+  name: string;
+  first_seen_at: Date;
+}
+
+export interface HumanEmailsTable {
+  email: string;
+  human: string;
+  first_seen_at: Date;
+}
+
+export interface HumanLinksTable {
+  id: Generated<number>;
+  a: string;
+  b: string;
+  source: 'configuration' | 'admin';
+  reason: string;
+  linked_by: string;
+  linked_at: Date;
+  unlinked_by: string | null;
+  unlinked_at: Date | null;
+  unlink_reason: string | null;
+}
+
+export interface HumanChangesTable {
+  only_row: Generated<boolean>;
+  version: number;
+}
+
+export interface AccountOwnersTable {
+  id: Generated<number>;
+  account: string;
+  owner: string;
+  since: Date;
+  until: Date | null;
+}
+
+export interface ServiceAccountsTable {
+  name: string;
+  owner: string;
+  groups: Json<string[]>;
+  accepted_at: Date | null;
+  offered_to: string | null;
+  offered_by: string | null;
+  created_by: string;
+  created_at: Date;
+  expires_at: Date | null;
+  disabled_at: Date | null;
+  disabled_reason: string | null;
+}
+
+export interface ServiceAccountKeysTable {
+  id: string;
+  account: string;
+  secret_hash: string;
+  created_by: string;
+  created_at: Date;
+  expires_at: Date;
+  last_used_at: Date | null;
+  revoked_at: Date | null;
+}
+
+export interface Database extends ReviewDatabase {
+  humans: HumansTable;
+  human_emails: HumanEmailsTable;
+  human_links: HumanLinksTable;
+  human_changes: HumanChangesTable;
+  account_owners: AccountOwnersTable;
+  service_accounts: ServiceAccountsTable;
+  service_account_keys: ServiceAccountKeysTable;
   principals: PrincipalsTable;
   credentials: CredentialsTable;
   job_versions: JobVersionsTable;
@@ -319,6 +321,14 @@ export interface Database {
   chunks: ChunksTable;
   sessions: SessionsTable;
   sample_reads: SampleReadsTable;
+  saml_requests: SamlRequestsTable;
+  saml_assertions: SamlAssertionsTable;
+  scim_users: ScimUsersTable;
+  scim_groups: ScimGroupsTable;
+  scim_members: ScimMembersTable;
+  leavers: LeaversTable;
+  web_sessions: WebSessionsTable;
+  login_flows: LoginFlowsTable;
 }
 
 export type Store = Kysely<Database>;

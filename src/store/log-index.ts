@@ -1,5 +1,6 @@
 /** The index of the log: rows in, records out. What makes the rows and what they mean is in `review/`. */
 import { sql, type Insertable, type Selectable } from 'kysely';
+import type { StoreOrTransaction } from './database.ts';
 import type {
   DutyUsesTable,
   ExecutionsTable,
@@ -8,8 +9,7 @@ import type {
   LogRequestsTable,
   LogRunsTable,
   LogSessionsTable,
-  StoreOrTransaction,
-} from './database.ts';
+} from './review-tables.ts';
 
 export type ExecutionRow = Selectable<ExecutionsTable>;
 

@@ -1,6 +1,7 @@
 /** Messages that wait for their receivers: rows in, records out. The rules are in `notify/`. */
 import { sql, type Selectable } from 'kysely';
-import type { NotificationsTable, RequestKind, StoreOrTransaction } from './database.ts';
+import type { RequestKind, StoreOrTransaction } from './database.ts';
+import type { NotificationsTable } from './review-tables.ts';
 
 export type NotificationRow = Selectable<NotificationsTable>;
 
