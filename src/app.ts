@@ -185,8 +185,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       await leavers.check(principal);
       return principal;
     };
-    const enter = async (principal: SeenPrincipal): Promise<Principal> =>
-      directory.seen({ ...principal, ...(await admit(principal)) });
+    const enter = async (principal: SeenPrincipal): Promise<Principal> => {
+      const { groups } = await admit(principal);
+      return directory.seen({ ...principal, groups });
+    };
     /** At the opening of a session, which was decided a moment ago. */
     const stillThere = async (principal: Principal): Promise<void> => {
       const { groups } = await admit(principal);
@@ -213,6 +215,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       providers,
       directory,
       refresh: (cookie) => sessionRefresh.refresh(cookie),
+      admit,
       groupsMaxAgeMs: identity.groupsMaxAgeMs,
       clock,
     });

@@ -13,11 +13,11 @@ export const errorTable = {
   token_invalid: { sqlstate: '28P01', httpStatus: 401 },
   identity_provider_unreachable: { sqlstate: '08006', httpStatus: 503 },
   groups_claim_missing: { sqlstate: '28000', httpStatus: 403 },
+  groups_stale: { sqlstate: '28000', httpStatus: 401 },
   saml_response_invalid: { sqlstate: '28P01', httpStatus: 401 },
   principal_disabled: { sqlstate: '28000', httpStatus: 403 },
   principal_not_provisioned: { sqlstate: '28000', httpStatus: 403 },
   groups_changed: { sqlstate: '57P01', httpStatus: 409 },
-  groups_stale: { sqlstate: '28000', httpStatus: 401 },
   duty_missing: { sqlstate: '28000', httpStatus: 403 },
   // connections and sessions
   connection_unknown: { sqlstate: '3D000', httpStatus: 404 },

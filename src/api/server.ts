@@ -61,7 +61,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  const pageOptions = { logInOrigins: [new URL(services.login.issuer).origin] };
+  const pageOptions = { logInOrigins: services.cliLogins.map(({ issuer }) => new URL(issuer).origin) };
   app.setNotFoundHandler((request, reply) => {
     if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);

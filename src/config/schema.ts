@@ -127,62 +127,6 @@ const serviceAccount = z.strictObject({
   groups: z.array(z.string()).optional(),
 });
 
-const providerName = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a provider name is lower-case letters, digits, - and _');
-
-/** People who log in with SAML 2.0. Their principals are `NAME:NAMEID`. */
-const samlProvider = z.strictObject({
-  kind: z.literal('saml'),
-  name: providerName,
-  /** For the log-in page. */
-  title: z.string().min(1).optional(),
-  /** The single sign-on address of the provider (HTTP-Redirect binding). */
-  entryPoint: z.url({ protocol: /^https?$/ }),
-  /** The provider's entity id. */
-  idpIssuer: z.string().min(1),
-  /** PEM certificates (RSA) of which one has signed every assertion; two during a change of keys. */
-  idpCertFiles: z.array(z.string().min(1)).min(1),
-  /** Our entity id; default: the address of our metadata. */
-  spEntityId: z.string().min(1).optional(),
-  /** What the assertion's audience must name; default: our entity id. */
-  audience: z.string().min(1).optional(),
-  groupsAttribute: z.string().min(1),
-  /** Only an attribute whose values the provider has verified: commits are attributed by it. */
-  emailAttribute: z.string().min(1).optional(),
-  nameAttribute: z.string().min(1).optional(),
-  clockToleranceMs: z.int().min(0).max(600_000).default(30_000),
-  /** How long a person has for the log-in at the provider. */
-  loginTimeoutMs: positive.default(15 * 60_000),
-  /** Take log-ins that began at the provider. Then anybody who can make a browser post can log it in as themselves. */
-  allowUnsolicited: z.boolean().default(false),
-});
-
-/** The SCIM 2.0 server: the identity provider writes people and groups here. */
-const scim = z
-  .strictObject({
-    /** What clients show as Bearer: at least 32 characters of a random text, or its SHA-256 in hex. */
-    token: secret.optional(),
-    tokenHash: z
-      .string()
-      .regex(/^[0-9a-f]{64}$/, 'a token hash is SHA-256 in lower-case hex')
-      .optional(),
-    /** The provider that these people log in with; left out = `identity.issuer`. */
-    provider: z.string().min(1).optional(),
-    /** The attribute that is the subject (`sub`, NameID) at that provider. */
-    subjectFrom: z.enum(['externalId', 'userName', 'emails']),
-    /** What a group is called in bindings and policies. */
-    groupsFrom: z.enum(['displayName', 'externalId']).default('displayName'),
-    /** true: nobody of that provider comes in who is not an active user here. */
-    required: z.boolean().default(false),
-    requestsPerMinute: positive.default(1_200),
-    maxUsers: positive.default(100_000),
-    maxGroupMembers: positive.default(10_000),
-  })
-  .refine((one) => (one.token === undefined) !== (one.tokenHash === undefined), {
-    error: 'either token or tokenHash is needed',
-  });
-
 /** What every OpenID provider has to be told about; a preset (identity/presets.ts) fills in what is left out. */
 const oidcSettings = {
   preset: z.enum(['okta', 'entra', 'keycloak', 'google']).optional(),
@@ -242,6 +186,33 @@ const oidcProvider = z.strictObject({
   ...oidcSettings,
 });
 
+/** People who log in with SAML 2.0. Their principals are `NAME:NAMEID`. */
+const samlProvider = z.strictObject({
+  kind: z.literal('saml'),
+  name: providerName,
+  /** For the log-in page. */
+  title: z.string().min(1).optional(),
+  /** The single sign-on address of the provider (HTTP-Redirect binding). */
+  entryPoint: z.url({ protocol: /^https?$/ }),
+  /** The provider's entity id. */
+  idpIssuer: z.string().min(1),
+  /** PEM certificates (RSA) of which one has signed every assertion; two during a change of keys. */
+  idpCertFiles: z.array(z.string().min(1)).min(1),
+  /** Our entity id; default: the address of our metadata. */
+  spEntityId: z.string().min(1).optional(),
+  /** What the assertion's audience must name; default: our entity id. */
+  audience: z.string().min(1).optional(),
+  groupsAttribute: z.string().min(1),
+  /** Only an attribute whose values the provider has verified: commits are attributed by it. */
+  emailAttribute: z.string().min(1).optional(),
+  nameAttribute: z.string().min(1).optional(),
+  clockToleranceMs: z.int().min(0).max(600_000).default(30_000),
+  /** How long a person has for the log-in at the provider. */
+  loginTimeoutMs: positive.default(15 * 60_000),
+  /** Take log-ins that began at the provider. Then anybody who can make a browser post can log it in as themselves. */
+  allowUnsolicited: z.boolean().default(false),
+});
+
 const identityProvider = z.discriminatedUnion('kind', [oidcProvider, samlProvider]);
 
 /** A JWT of this issuer whose claims all match is the service account. */
@@ -261,6 +232,31 @@ const workload = z.strictObject({
   jwksCacheMs: oidcSettings.jwksCacheMs,
   jwksCooldownMs: oidcSettings.jwksCooldownMs,
 });
+
+/** The SCIM 2.0 server: the identity provider writes people and groups here. */
+const scim = z
+  .strictObject({
+    /** What clients show as Bearer: at least 32 characters of a random text, or its SHA-256 in hex. */
+    token: secret.optional(),
+    tokenHash: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'a token hash is SHA-256 in lower-case hex')
+      .optional(),
+    /** The provider that these people log in with; left out = `identity.issuer`. */
+    provider: z.string().min(1).optional(),
+    /** The attribute that is the subject (`sub`, NameID) at that provider. */
+    subjectFrom: z.enum(['externalId', 'userName', 'emails']),
+    /** What a group is called in bindings and policies. */
+    groupsFrom: z.enum(['displayName', 'externalId']).default('displayName'),
+    /** true: nobody of that provider comes in who is not an active user here. */
+    required: z.boolean().default(false),
+    requestsPerMinute: positive.default(1_200),
+    maxUsers: positive.default(100_000),
+    maxGroupMembers: positive.default(10_000),
+  })
+  .refine((one) => (one.token === undefined) !== (one.tokenHash === undefined), {
+    error: 'either token or tokenHash is needed',
+  });
 
 const workflow = z.strictObject({
   match: z.prefault(z.strictObject({ labels, kinds: z.array(z.enum(['job', 'statement', 'session'])).optional() }), {}),
@@ -376,13 +372,13 @@ export const configurationSchema = z.strictObject({
       /** Further identity providers; their principals are `NAME:SUBJECT`. */
       providers: z.array(identityProvider).default([]),
       serviceAccounts: z.array(serviceAccount).default([]),
-      /** Jobs of CI systems that are service accounts. */
-      workloads: z.array(workload).default([]),
       /** Pairs of names (or e-mail addresses) that are one human. */
       links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
       scim: scim.optional(),
       /** How often each node looks for people who left, or whose groups changed, by way of another node. */
       leaversPollMs: positive.default(1_000),
+      /** Jobs of CI systems that are service accounts. */
+      workloads: z.array(workload).default([]),
       /** How old the knowledge of somebody's groups may be when they approve or execute and nobody can be asked. */
       groupsMaxAgeMs: positive.default(15 * 60_000),
     })
