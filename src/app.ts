@@ -397,7 +397,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       store,
       log: followedLog(log),
       node,
-      keyOf: humanKey,
+      keyOf: (human) => humans.keyOf(human),
     });
     const examined = () =>
       examination({
@@ -410,7 +410,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const view = new AccessView({
       store,
       clock,
-      keyOf: humanKey,
+      keyOf: (human) => humans.keyOf(human),
       world: () => accessWorld(rules.configuration, store),
       executions: (ask) => executions.report(ask),
       unapproved: unapprovedOf(
@@ -426,13 +426,13 @@ export async function startApp(options: AppOptions): Promise<App> {
       node,
       clock,
       configuration: () => rules.configuration,
-      keyOf: humanKey,
+      keyOf: (human) => humans.keyOf(human),
       publicUrl: () => publicUrl ?? '',
       note: (entry) => note({ ...entry, ...event() }),
       onError,
     });
     closing.push(() => notifier.close());
-    const reviews = new AccessReviews({ store, record, clock, keyOf: humanKey, view });
+    const reviews = new AccessReviews({ store, record, clock, humans, view });
     const pageUrl = () => publicUrl ?? '';
     const pageLogin = new PageLogin({
       store,

@@ -29,7 +29,7 @@ export interface Occurrence {
 type Entry = { readonly [member: string]: unknown };
 
 const told =
-  /"type":"(request\.(created|closed)|break-glass[^"]*|run\.(completed|failed|killed)|credential\.revoked|review\.decided|leaver\.removed)"/;
+  /"type":"(request\.(created|closed)|break-glass[^"]*|run\.(completed|failed|killed)|credential\.revoked|review\.decided|person\.removed|service-account\.disabled)"/;
 
 export function occurrenceIn(
   node: string,
@@ -73,8 +73,9 @@ export function occurrenceIn(
     case 'review.decided':
       if (string(entry, 'verdict') !== 'revoke') return undefined;
       return { ...common, event: 'access.revoked', human: string(entry, 'holderHuman'), duty: string(entry, 'duty') };
-    case 'leaver.removed':
-      return { ...common, event: 'access.revoked' };
+    case 'person.removed':
+    case 'service-account.disabled':
+      return { ...common, event: 'access.revoked', principal: string(entry, 'by') };
     default:
       return type.startsWith('break-glass') ? { ...common, event: 'break-glass' } : undefined;
   }

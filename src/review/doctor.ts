@@ -15,7 +15,7 @@ import { bySeverity, worstOf, type Finding, type Severity } from './finding.ts';
 import { idleRuleFindings, sensitiveFindings, type MaskedCatalogue } from './mask-check.ts';
 import { reachFacts, reachFindings } from './reach-check.ts';
 import { ruleFindings } from './rule-check.ts';
-import { settingFacts, settingFindings } from './setting-check.ts';
+import { issuersOf, settingFacts, settingFindings } from './setting-check.ts';
 import { certificateFacts, certificateFindings, plainTarget } from './tls-check.ts';
 
 /** What doctor may ask of one target. */
@@ -267,9 +267,9 @@ async function clocks(
     });
   }
   if (!('unreachable' in store)) await read('the control store', 1, store.clock);
-  await read(`identity provider ${configuration.identity.issuer}`, 1_000, () =>
-    providerClock(configuration.identity.issuer),
-  );
+  for (const issuer of new Set(issuersOf(configuration.identity).map((one) => one.issuer))) {
+    await read(`identity provider ${issuer}`, 1_000, () => providerClock(issuer));
+  }
   return clockFindings(readings, configuration.doctor.maxClockSkewMs);
 }
 

@@ -9,6 +9,7 @@
  * happened. A review takes nothing away by itself: groups are the provider's.
  */
 import { CountersignError } from '../errors.ts';
+import type { HumanSource } from '../identity/humans.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Json } from '../lib/canonical-json.ts';
 import { newId, type Clock } from '../lib/clock.ts';
@@ -42,7 +43,7 @@ export interface ReviewOptions {
   /** Rejects when the log cannot be written; then nothing changed. */
   readonly record: (event: ReviewEvent) => Promise<void>;
   readonly clock: Clock;
-  readonly keyOf: (human: string) => string;
+  readonly humans: HumanSource;
   readonly view: AccessView;
 }
 
@@ -108,7 +109,7 @@ export class AccessReviews {
   async start(reviewer: Reviewer): Promise<ReviewSummary> {
     const { store, record, clock } = this.#options;
     const { principal } = reviewer;
-    this.#known(principal);
+    await this.#known(principal);
     await this.#options.view.observe();
     const { view } = this.#options;
     const world = await view.world();
@@ -172,9 +173,9 @@ export class AccessReviews {
    * input_invalid (a revocation without a comment), log_unavailable
    */
   async decide(id: string, reviewer: Reviewer, decisions: readonly LineDecision[]): Promise<LineCounts> {
-    const { store, record, clock, keyOf } = this.#options;
+    const { store, record, clock } = this.#options;
     const { principal } = reviewer;
-    const own = this.#known(principal);
+    await this.#known(principal);
     return store.transaction().execute(async (transaction) => {
       const { row, facts } = mayReview(id, await lockReview(transaction, id), reviewer);
       stillOpen(row);
@@ -186,9 +187,14 @@ export class AccessReviews {
       for (const { line, verdict, comment } of decisions) {
         const found = await reviewLine(transaction, id, line);
         if (found === undefined) throw new CountersignError('not_found', `review ${id} has no line ${line}`);
-        if (keyOf(found.human) === own) throw ownLine(found, principal);
         checked.push({ found, verdict, comment: commentOf(verdict, comment) });
       }
+      await this.#noneIsOwn(
+        transaction,
+        row,
+        principal,
+        checked.map(({ found }) => found),
+      );
       // Nothing is recorded before everything was checked: the log never tells of a word that was refused.
       for (const { found, verdict, comment } of checked) {
         const decided = { verdict, reviewer_id: principal.id, reviewer_human: principal.human, comment };
@@ -221,7 +227,7 @@ export class AccessReviews {
    */
   async end(id: string, reviewer: Reviewer, incomplete: boolean): Promise<Omit<ReviewReport, 'lines'>> {
     const { store, record, clock } = this.#options;
-    this.#known(reviewer.principal);
+    await this.#known(reviewer.principal);
     await store.transaction().execute(async (transaction) => {
       const { row } = mayReview(id, await lockReview(transaction, id), reviewer);
       stillOpen(row);
@@ -237,11 +243,33 @@ export class AccessReviews {
     return this.get(id, reviewer);
   }
 
-  /** The key of the reviewer as a human. @throws forbidden when that is not known */
-  #known(principal: Principal): string {
-    const key = this.#options.keyOf(principal.human);
-    if (key !== '') return key;
-    throw new CountersignError('forbidden', `it is not known which human ${principal.id} is`);
+  /** @throws forbidden when it is not known which human the reviewer is */
+  async #known({ id, human }: Principal): Promise<void> {
+    const { store, clock, humans } = this.#options;
+    const ask = { names: [human], accounts: [], since: new Date(clock.now()) };
+    if ((await humans.keysFor(store, ask)).keyOf(human) !== '') return;
+    throw new CountersignError('forbidden', `it is not known which human ${id} is`);
+  }
+
+  /** Names that are one human, owners of accounts, and those who were either since the review began, count as the reviewer. */
+  async #noneIsOwn(
+    transaction: StoreOrTransaction,
+    review: ReviewRow,
+    { human }: Principal,
+    lines: readonly ReviewLineRow[],
+  ): Promise<void> {
+    const keys = await this.#options.humans.keysFor(transaction, {
+      names: [human, ...lines.map((line) => line.human)],
+      accounts: lines.map((line) => line.principal_id),
+      since: review.started_at,
+    });
+    const own = keys.keyOf(human);
+    const found = lines.find((line) =>
+      [line.human, ...keys.ownersOf(line.principal_id)].some((name) => keys.keyOf(name) === own),
+    );
+    if (found === undefined) return;
+    const text = `${found.principal_id} is ${human}, who may not review what they hold`;
+    throw new CountersignError('duty_conflict', text, { hint: 'another auditor or administrator reviews this line' });
   }
 
   async #used(transaction: StoreOrTransaction, { principal, dutiesOn }: Reviewer, connections: readonly string[]) {
@@ -279,13 +307,6 @@ function stillOpen(row: ReviewRow): void {
   if (row.ended_at === null) return;
   throw new CountersignError('review_closed', `review ${row.id} was ended by ${row.ended_by ?? 'somebody'}`, {
     hint: 'start another one',
-  });
-}
-
-function ownLine(found: ReviewLineRow, { human }: Principal): CountersignError {
-  const text = `${found.principal_id} is ${human}, who may not review what they hold`;
-  return new CountersignError('duty_conflict', text, {
-    hint: 'another auditor or administrator reviews this line',
   });
 }
 

@@ -104,16 +104,32 @@ function* network({ configuration }: SettingFacts): Generator<Finding> {
       todo: 'use an https address',
     };
   }
-  if (plainAndAway(identity.issuer)) {
+  for (const { where, issuer } of issuersOf(identity)) {
+    if (!plainAndAway(issuer)) continue;
     yield {
       check: 'setting-issuer-plain',
       severity: 'critical',
-      where: 'identity.issuer',
-      what: `${identity.issuer} is not https`,
+      where,
+      what: `${issuer} is not https`,
       why: 'whoever stands in between hands out keys, and signs tokens for anybody',
       todo: 'use the provider’s https address',
     };
   }
+}
+
+/** Of every OpenID provider. */
+export function issuersOf({
+  issuer,
+  providers,
+  workloads,
+}: Configuration['identity']): { where: string; issuer: string }[] {
+  return [
+    ...(issuer === undefined ? [] : [{ where: 'identity.issuer', issuer }]),
+    ...providers.flatMap((one) =>
+      one.kind === 'oidc' ? [{ where: `identity.providers ${one.name}`, issuer: one.issuer }] : [],
+    ),
+    ...workloads.map((one) => ({ where: `identity.workloads ${one.name}`, issuer: one.issuer })),
+  ];
 }
 
 function plainAndAway(address: string): boolean {
