@@ -393,11 +393,12 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
+    const keyOf = (human: string) => humans.keyOf(human);
     const executions = new Executions({
       store,
       log: followedLog(log),
       node,
-      keyOf: (human) => humans.keyOf(human),
+      keyOf,
     });
     const examined = () =>
       examination({
@@ -406,12 +407,13 @@ export async function startApp(options: AppOptions): Promise<App> {
         connections,
         store,
         now: () => clock.now(),
+        keyOf,
       });
     const view = new AccessView({
       store,
       clock,
-      keyOf: (human) => humans.keyOf(human),
-      world: () => accessWorld(rules.configuration, store),
+      keyOf,
+      world: () => accessWorld(rules.configuration, store, keyOf),
       executions: (ask) => executions.report(ask),
       unapproved: unapprovedOf(
         () => rules.policies,
@@ -426,7 +428,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       node,
       clock,
       configuration: () => rules.configuration,
-      keyOf: (human) => humans.keyOf(human),
+      keyOf,
       publicUrl: () => publicUrl ?? '',
       note: (entry) => note({ ...entry, ...event() }),
       onError,
@@ -706,7 +708,14 @@ export async function doctor(configFile: string): Promise<DoctorReport> {
         (cause: unknown) => ({ unreachable: `the control store cannot be used: ${messageOf(cause)}` }),
       );
     return await runDoctor(
-      examination({ configuration, configurationFile: configFile, connections, store: reached, now: Date.now }),
+      examination({
+        configuration,
+        configurationFile: configFile,
+        connections,
+        store: reached,
+        now: Date.now,
+        keyOf: humanKey,
+      }),
     );
   } finally {
     for (const { target } of connections.values()) await target.close();

@@ -3,17 +3,8 @@
  * environment variables for settings. Every limit is here, with its default and its unit in the name.
  */
 import { z } from 'zod';
-
-/** A secret is written in place, or (better) named: an environment variable or a file that holds it. */
-const secret = z.union([
-  z.string().min(1),
-  z.strictObject({ env: z.string().min(1) }),
-  z.strictObject({ file: z.string().min(1) }),
-]);
-
-const labels = z.record(z.string(), z.string()).default({});
-const port = z.int().min(0).max(65_535);
-const positive = z.int().min(1);
+import { doctorSettings, notification, notificationLimits, reviewSettings } from './review-settings.ts';
+import { labels, port, positive, secret } from './values.ts';
 
 const tlsFiles = z.strictObject({ certFile: z.string(), keyFile: z.string() });
 
@@ -179,6 +170,10 @@ const oidcSettings = {
   introspection: z.strictObject({ clientId: z.string().min(1), clientSecret: secret }).optional(),
 } as const;
 
+const providerName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a provider name is lower-case letters, digits, - and _');
+
 const oidcProvider = z.strictObject({
   kind: z.literal('oidc'),
   name: providerName,
@@ -268,51 +263,6 @@ const workflow = z.strictObject({
   /** Author, approver and executor are all distinct. */
   strict: z.boolean().default(false),
 });
-
-const notificationEvent = z.enum([
-  'request.created',
-  'request.decided',
-  'request.expiring',
-  'break-glass',
-  'run.finished',
-  'run.failed',
-  'access.revoked',
-]);
-
-const receiver = {
-  name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a receiver name is lower-case letters, digits, - and _'),
-  /** Left out: all. */
-  events: z.array(notificationEvent).min(1).optional(),
-  /** Only what happens on connections with these labels. */
-  match: z.prefault(z.strictObject({ labels }), {}),
-  /** Adds the text of a held statement, without its literals. */
-  includeStatement: z.boolean().default(false),
-};
-
-const notification = z.discriminatedUnion('kind', [
-  /** Signed as Standard Webhooks has it; `secret` is `whsec_` and base64. */
-  z.strictObject({ kind: z.literal('webhook'), ...receiver, url: secret, secret }),
-  z.strictObject({ kind: z.literal('slack'), ...receiver, url: secret }),
-  z.strictObject({ kind: z.literal('teams'), ...receiver, url: secret }),
-  z.strictObject({
-    kind: z.literal('email'),
-    ...receiver,
-    smtp: z.strictObject({
-      host: z.string().min(1),
-      port: port.default(587),
-      /** starttls: TLS has to be offered and is asked for; implicit: TLS from the first byte on; none: tests only. */
-      tls: z.enum(['starttls', 'implicit', 'none']).default('starttls'),
-      caFile: z.string().optional(),
-      user: z.string().optional(),
-      password: secret.optional(),
-    }),
-    from: z.string().min(3),
-    /** `concerned`: whoever may decide, or asked, or was meant, by the e-mail address of their log-in. */
-    to: z.union([z.literal('concerned'), z.array(z.email()).min(1)]).default('concerned'),
-  }),
-]);
-
-const dayMs = 24 * 60 * 60_000;
 
 export const configurationSchema = z.strictObject({
   /** The name of this node in the log and in sessions. */
@@ -404,48 +354,10 @@ export const configurationSchema = z.strictObject({
   workflows: z.array(workflow).default([]),
   sampling: z.prefault(z.strictObject({ rowsPerHour: z.int().min(0).default(100) }), {}),
   credentials: z.prefault(z.strictObject({ ttlMs: positive.default(8 * 60 * 60_000) }), {}),
-  review: z.prefault(
-    z.strictObject({
-      /** A duty that was not used for so long is marked, and executions of so long are looked at. */
-      unusedAfterMs: positive.default(90 * dayMs),
-    }),
-    {},
-  ),
-  doctor: z.prefault(
-    z.strictObject({
-      maxClockSkewMs: positive.default(2_000),
-      certificateWarningMs: positive.default(21 * dayMs),
-      /** Rows that are sampled of each table to see what its columns hold; 0 = go by names alone. */
-      sampleRows: z.int().min(0).max(10_000).default(200),
-      sampleTables: z.int().min(0).default(500),
-      /** Share of sampled values that have to look sensitive. */
-      sampleShare: z.number().gt(0).max(1).default(0.2),
-      /** Findings that are known and accepted; `*` stands for any characters. */
-      ignore: z.array(z.strictObject({ check: z.string().min(1), where: z.string().min(1).default('*') })).default([]),
-    }),
-    {},
-  ),
+  review: reviewSettings,
+  doctor: doctorSettings,
   notifications: z.array(notification).default([]),
-  notificationLimits: z.prefault(
-    z.strictObject({
-      timeoutMs: positive.default(10_000),
-      /** After so many tries, or so long, a message is given up. */
-      attempts: positive.default(12),
-      maxAgeMs: positive.default(dayMs),
-      firstRetryMs: positive.default(5_000),
-      /** Messages of one receiver that wait; what comes beyond is not kept. */
-      maxWaiting: positive.default(10_000),
-      /** How long before its end a pending request is reminded of. */
-      expiringMs: positive.default(60 * 60_000),
-      /** How long what was sent or given up is kept. */
-      keepMs: positive.default(7 * dayMs),
-      /** Receivers on this machine, also without TLS. */
-      allowLoopback: z.boolean().default(false),
-      /** Receivers in private networks. */
-      allowPrivate: z.boolean().default(false),
-    }),
-    {},
-  ),
+  notificationLimits,
   runs: z.prefault(
     z.strictObject({
       leaseMs: positive.default(60_000),
@@ -463,11 +375,10 @@ export type GatewayLimits = Configuration['gateway']['limits'];
 export type IdentityConfiguration = Configuration['identity'];
 export type OidcProviderConfiguration = z.infer<typeof oidcProvider>;
 export type WorkloadConfiguration = z.infer<typeof workload>;
-export type Secret = z.infer<typeof secret>;
+export type { Secret } from './values.ts';
 export type SamlProviderConfiguration = z.infer<typeof samlProvider>;
 export type ScimConfiguration = z.infer<typeof scim>;
 export type MaskingTemplateConfiguration = Configuration['masking'][number];
 export type NotificationConfiguration = Configuration['notifications'][number];
 export type NotificationLimits = Configuration['notificationLimits'];
-export type NotificationEvent = z.infer<typeof notificationEvent>;
 export type WorkflowConfiguration = Configuration['workflows'][number];

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { readSecret } from '../config/load.ts';
 import type { Configuration } from '../config/schema.ts';
-import { humanKey } from '../policy/entities.ts';
 import { unapprovedLookup } from '../policy/unapproved.ts';
 import type { PolicySet } from '../policy/engine.ts';
 import { dutiesOf } from '../identity/bindings.ts';
@@ -11,6 +10,7 @@ import { reviewedConnections } from '../review/approval-needs.ts';
 import type { AccessWorld } from '../review/access.ts';
 import type { DoctorOptions } from '../review/doctor.ts';
 import { everybody, type AccessViewOptions } from '../review/facts.ts';
+import { removedPeople, storedAccounts } from '../store/access.ts';
 import type { Store } from '../store/database.ts';
 import { listPrincipals } from '../store/principals.ts';
 import { storeClock, usedRelations } from '../store/used-relations.ts';
@@ -22,9 +22,16 @@ const patienceMs = 5_000;
 export async function accessWorld(
   configuration: Configuration,
   store: Store,
+  keyOf: (human: string) => string,
 ): Promise<Pick<AccessWorld, 'principals' | 'bindings' | 'connections'>> {
   return {
-    principals: everybody(await listPrincipals(store), configuration.identity.serviceAccounts),
+    principals: everybody(
+      await listPrincipals(store),
+      configuration.identity.serviceAccounts,
+      await storedAccounts(store, new Date()),
+      await removedPeople(store),
+      keyOf,
+    ),
     bindings: configuration.bindings,
     connections: reviewedConnections(configuration.connections, configuration.workflows),
   };
@@ -36,6 +43,7 @@ export interface Examined {
   readonly connections: ReadonlyMap<string, WiredConnection>;
   readonly store: Store | { readonly unreachable: string };
   readonly now: () => number;
+  readonly keyOf: (human: string) => string;
 }
 
 export function examination(parts: Examined): DoctorOptions {
@@ -46,7 +54,7 @@ export function examination(parts: Examined): DoctorOptions {
     certificates: ownCertificates(configuration),
     targets: [...parts.connections.values()].map(examinedTarget),
     connections: reviewedConnections(configuration.connections, configuration.workflows),
-    keyOf: humanKey,
+    keyOf: parts.keyOf,
     now: parts.now,
     processors: availableParallelism(),
     storeUrl: readSecret(configuration.store.url),
@@ -54,7 +62,7 @@ export function examination(parts: Examined): DoctorOptions {
       'unreachable' in store
         ? store
         : {
-            principals: async () => (await accessWorld(configuration, store)).principals,
+            principals: async () => (await accessWorld(configuration, store, parts.keyOf)).principals,
             usedRelations: (connection) => usedRelations(store, connection),
             clock: () => storeClock(store),
           },

@@ -2,7 +2,7 @@
  * What a message says: who did what, where, and where to look. Texts of people and names of relations are in it, so each
  * format has to escape them; values of tables, literals of statements and comments never are.
  */
-import type { NotificationEvent } from '../config/schema.ts';
+import type { NotificationEvent } from '../config/review-settings.ts';
 
 export interface Message {
   readonly event: NotificationEvent | 'test';

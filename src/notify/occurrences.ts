@@ -1,5 +1,5 @@
 /** From entries of the log to what receivers are told of. Pure: an entry says what happened, the store says more later. */
-import type { NotificationEvent } from '../config/schema.ts';
+import type { NotificationEvent } from '../config/review-settings.ts';
 import type { RequestKind } from '../store/database.ts';
 
 /** Something to tell, as the log has it. */

@@ -1,7 +1,7 @@
 /** Access as it is at one moment: lines, conflicts, accounts, executions and what became of earlier revocations. */
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Clock } from '../lib/clock.ts';
-import { heldSince, newestUses, noteHoldings, revokedBefore } from '../store/access.ts';
+import { heldSince, newestUses, noteHoldings, revokedBefore, type AccountRow } from '../store/access.ts';
 import type { Store } from '../store/database.ts';
 import {
   holdingsOf,
@@ -195,7 +195,7 @@ export class AccessView {
   }
 }
 
-/** Everybody who was ever seen, and the service accounts of the configuration that were not. */
+/** Everybody who could come in: who was ever seen, and service accounts that never were; without leavers and dead accounts. */
 export function everybody(
   seen: readonly ReviewedPrincipal[],
   configured: readonly {
@@ -203,9 +203,13 @@ export function everybody(
     readonly owner: string;
     readonly groups?: readonly string[] | undefined;
   }[],
+  stored: readonly AccountRow[],
+  removed: { readonly ids: ReadonlySet<string>; readonly keys: ReadonlySet<string> },
+  keyOf: (human: string) => string,
 ): ReviewedPrincipal[] {
+  const dead = new Set(stored.filter(({ works }) => !works).map(({ name }) => name));
   const known = new Set(seen.map(({ id }) => id));
-  const unseen = configured
+  const unseen = [...configured, ...stored]
     .filter(({ name }) => !known.has(name))
     .map(
       ({ name, owner, groups }): ReviewedPrincipal => ({
@@ -218,5 +222,8 @@ export function everybody(
         lastSeenAt: undefined,
       }),
     );
-  return [...seen, ...unseen];
+  const gone = new Set([...removed.keys].map(keyOf));
+  return [...seen, ...unseen].filter(
+    ({ id, human }) => !removed.ids.has(id) && !gone.has(keyOf(human)) && !dead.has(id),
+  );
 }

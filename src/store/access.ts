@@ -193,3 +193,34 @@ export async function revokedBefore(store: StoreOrTransaction, startedBefore: Da
     where verdict = 'revoke' order by principal_id, connection, duty`.execute(store);
   return rows;
 }
+
+/** Who may not come in any more: ids, and humans in the form in which they are compared. */
+export async function removedPeople(
+  store: StoreOrTransaction,
+): Promise<{ readonly ids: ReadonlySet<string>; readonly keys: ReadonlySet<string> }> {
+  const rows = await store.selectFrom('leavers').select(['principal_id', 'human_key']).execute();
+  return { ids: new Set(rows.map((row) => row.principal_id)), keys: new Set(rows.map((row) => row.human_key)) };
+}
+
+export interface AccountRow {
+  readonly name: string;
+  readonly owner: string;
+  readonly groups: readonly string[];
+  /** Accepted by its owner, not disabled, not expired. */
+  readonly works: boolean;
+}
+
+/** Service accounts that are kept in the store. */
+export async function storedAccounts(store: StoreOrTransaction, now: Date): Promise<AccountRow[]> {
+  const rows = await store
+    .selectFrom('service_accounts')
+    .select(['name', 'owner', 'groups', 'accepted_at', 'disabled_at', 'expires_at'])
+    .orderBy('name')
+    .execute();
+  return rows.map(({ name, owner, groups, accepted_at, disabled_at, expires_at }) => ({
+    name,
+    owner,
+    groups,
+    works: accepted_at !== null && disabled_at === null && (expires_at === null || expires_at > now),
+  }));
+}
