@@ -68,15 +68,14 @@ export async function claimDue(
         .where('receiver', '=', receiver)
         .where('state', '=', 'waiting')
         .where('next_at', '<=', now)
-        .orderBy('created_at')
-        .orderBy('id')
+        .orderBy('position')
         .limit(limit)
         .forUpdate()
         .skipLocked(),
     )
     .returningAll()
     .execute();
-  return rows.toSorted((a, b) => a.created_at.getTime() - b.created_at.getTime() || (a.id < b.id ? -1 : 1));
+  return rows.toSorted((a, b) => a.position - b.position);
 }
 
 export async function endNotification(
@@ -126,7 +125,7 @@ export async function receiverCounts(store: StoreOrTransaction): Promise<Receive
   const { rows } = await sql<ReceiverCounts>`
     select receiver, count(*) filter (where state = 'waiting') as waiting, count(*) filter (where state = 'sent') as sent,
       count(*) filter (where state = 'failed') as failed,
-      (array_agg(failure order by created_at desc) filter (where failure is not null))[1] as last_failure
+      (array_agg(failure order by position desc) filter (where failure is not null))[1] as last_failure
     from notifications group by receiver order by receiver`.execute(store);
   return rows;
 }

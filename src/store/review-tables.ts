@@ -126,6 +126,7 @@ export interface AccessReviewLinesTable {
 
 export interface NotificationsTable {
   id: string;
+  position: Generated<number>;
   receiver: string;
   event: string;
   dedupe: string;

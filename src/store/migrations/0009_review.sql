@@ -143,6 +143,7 @@ create index access_review_lines_revoked on access_review_lines (line, decided_a
 -- the log entry which it tells of, so none is lost; it is sent at least once.
 create table notifications (
   id text primary key,
+  position bigint generated always as identity,   -- in this order they are sent
   receiver text not null,
   event text not null,
   dedupe text not null,
@@ -156,5 +157,5 @@ create table notifications (
   failure text,
   unique (receiver, dedupe)
 );
-create index notifications_due on notifications (receiver, next_at) where state = 'waiting';
+create index notifications_due on notifications (receiver, position) where state = 'waiting';
 create index notifications_ended on notifications (ended_at) where state <> 'waiting';
