@@ -10,6 +10,7 @@ import { buildApi } from './api/server.ts';
 import type { ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
 import { RequestService } from './approvals/requests.ts';
+import { TemplateService } from './approvals/templates.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
 import { TransparencyLog } from './audit/log.ts';
@@ -22,6 +23,7 @@ import { asCountersignError, CountersignError } from './errors.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
 import { HoldService } from './gate/holds.ts';
 import { GateReader } from './gate/reader.ts';
+import { stepOfInput } from './gate/template-steps.ts';
 import { listen } from './gateway/addresses.ts';
 import {
   DataPlane,
@@ -208,9 +210,17 @@ export async function startApp(options: AppOptions): Promise<App> {
     closing.push(() => runs.close());
 
     let publicUrl = configuration.api.publicUrl;
+    const templates = new TemplateService({
+      ...services,
+      requests,
+      grants,
+      stepOf: (input, name) => stepOfInput(need(wired, name).listener.gate, input, limits.maxStatementBytes),
+      limits: configuration.templates,
+    });
     const holds = new HoldService({
       requests,
       grants,
+      templates,
       connection: (name) => {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
@@ -218,6 +228,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      maxStatementBytes: limits.maxStatementBytes,
     });
     const reserve = async (asked: Omit<Parameters<typeof reserveSample>[1], 'windowMs' | 'now'>) => ({
       ...(await reserveSample(store, { ...asked, windowMs: hourMs, now: undefined })),
@@ -243,6 +254,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
+      useTemplate: (question) => holds.useTemplate(question),
+      settleTemplate: (use, rows, reached) => templates.settle(use, rows, reached),
       reserveSample: (human, connection, rows) =>
         reserve({ human, connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
@@ -336,6 +349,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         carrier.endSessions(user, error);
       },
       requests,
+      templates,
       submission,
       draftFromSession: (session) => {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };

@@ -55,6 +55,7 @@ export const errorTable = {
   grant_used: { sqlstate: 'ZC006', httpStatus: 409 },
   grant_expired: { sqlstate: 'ZC006', httpStatus: 410 },
   grant_void: { sqlstate: 'ZC007', httpStatus: 409 },
+  template_not_offered: { sqlstate: 'ZC009', httpStatus: 422 },
   too_many_holds: { sqlstate: 'ZC008', httpStatus: 429 },
   // jobs and runs
   job_invalid: { sqlstate: '22023', httpStatus: 422 },

@@ -4,13 +4,46 @@ import type { RequestRecord } from '../store/requests.ts';
 import { caller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
-const comment = {
-  body: {
+const comment = { type: 'string', maxLength: 4_000 } as const;
+/** An integer as a number or, where it is larger than a number is exact for, as text. */
+const key = { anyOf: [{ type: 'integer' }, { type: 'string', pattern: '^-?[0-9]{1,18}$' }] } as const;
+
+const decisionBodies = {
+  reject: { type: 'object', additionalProperties: false, properties: { comment } },
+  approve: {
     type: 'object',
     additionalProperties: false,
-    properties: { comment: { type: 'string', maxLength: 4_000 } },
+    properties: {
+      comment,
+      /** Not this statement alone, but the loop of which it is a step. */
+      template: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['untilKey', 'rows'],
+        properties: {
+          fromKey: key,
+          untilKey: key,
+          rows: { type: 'integer', minimum: 1 },
+          uses: { type: 'integer', minimum: 1 },
+          expiresMs: { type: 'integer', minimum: 1 },
+          anySession: { type: 'boolean' },
+        },
+      },
+    },
   },
 } as const;
+
+interface DecisionBody {
+  readonly comment?: string;
+  readonly template?: {
+    readonly fromKey?: string | number;
+    readonly untilKey: string | number;
+    readonly rows: number;
+    readonly uses?: number;
+    readonly expiresMs?: number;
+    readonly anySession?: boolean;
+  };
+}
 
 /** Requests: what waits, what exactly is asked, and the decision. */
 export const requestRoutes =
@@ -70,20 +103,22 @@ export const requestRoutes =
     });
 
     for (const verdict of ['approve', 'reject'] as const) {
-      api.post<{ Params: { id: string }; Body: { comment?: string } }>(
+      api.post<{ Params: { id: string }; Body: DecisionBody }>(
         `/requests/:id/${verdict}`,
-        { schema: comment },
+        { schema: { body: decisionBodies[verdict] } },
         async (request) => {
           const principal = await caller(request, services);
           const { request: found } = await services.requests.get(request.params.id);
           const duties = services.dutiesOn(principal, found.connection);
-          const decided = await services.requests.decide(
-            found.id,
-            principal,
-            duties,
-            verdict,
-            request.body.comment ?? '',
-          );
+          const { comment: text = '', template } = request.body;
+          const decided =
+            template === undefined
+              ? await services.requests.decide(found.id, principal, duties, verdict, text)
+              : await services.templates.approve(found.id, { principal, duties }, text, {
+                  ...template,
+                  fromKey: template.fromKey === undefined ? undefined : String(template.fromKey),
+                  untilKey: String(template.untilKey),
+                });
           return { ...summary(decided.request), grant: decided.grant };
         },
       );

@@ -6,6 +6,7 @@ import type { TransparencyLog } from '../audit/log.ts';
 import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { TemplateService } from '../approvals/templates.ts';
 import type { CountersignError } from '../errors.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Ledger } from '../jobs/ledger.ts';
@@ -49,6 +50,7 @@ export interface ApiServices {
   ) => Promise<RunCredential>;
   readonly revokeCredential: (principal: Principal, user: string) => Promise<void>;
   readonly requests: RequestService;
+  readonly templates: TemplateService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;

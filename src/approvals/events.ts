@@ -21,6 +21,6 @@ export interface ApprovalEvent {
 export type RecordEvent = (event: ApprovalEvent) => Promise<void>;
 
 /** The members that name who did it. */
-export function actor(principal: Principal): { principal: string; human: string } {
+export function actor(principal: Pick<Principal, 'id' | 'human'>): { principal: string; human: string } {
   return { principal: principal.id, human: principal.human };
 }

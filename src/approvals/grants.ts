@@ -7,7 +7,8 @@
  *
  * Nothing leaves an ended state. `#end` is the only place that changes one: a compare-and-set under the locks of the
  * request and the grant (in this order everywhere), after the event is durable and before the transaction commits.
- * The caller's own work (the run's row) is done in the same transaction: both happen or neither does.
+ * The caller's own work (the run's row) is done in the same transaction: both happen or neither does. The grant of a
+ * template stays open while it is used (`templates.ts`).
  */
 import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
@@ -58,6 +59,11 @@ export type Claim<T> = GrantReference & {
   readonly sessionId?: string | undefined;
   /** The digest's input as it is now, worked out anew by the caller. */
   readonly current: GrantInput;
+  /**
+   * One use of many: the grant of a template stays open, and `extra` counts the use. Only such a grant can be used so, and
+   * in no other way.
+   */
+  readonly oneOfMany?: boolean | undefined;
   /** The caller's own work, in the transaction that consumes the grant. If it throws, the grant stays open. */
   readonly extra?: (transaction: StoreTransaction, grant: GrantRecord, request: RequestRecord) => Promise<T>;
 };
@@ -111,6 +117,7 @@ export class GrantService {
         return this.#voidForDrift(transaction, locked, drifted, claim.principal);
       }
       const result = await claim.extra?.(transaction, grant, request);
+      if (claim.oneOfMany === true) return { grant, request, decisions, result: result as T };
       const end: GrantEnd = { state: 'consumed', by: claim.principal.id, at: new Date(this.#options.clock.now()) };
       const consumed = await this.#end(transaction, locked, end, actor(claim.principal));
       return { grant: consumed, request, decisions, result: result as T };
@@ -218,6 +225,7 @@ export class GrantService {
       notApproved(request, grant, decisions, subject) ??
       refusalOf(mayExecute(policySet(), { principal, duties }, subject.duty)) ??
       notAmong(principal, duties, executors) ??
+      otherwiseUsed(subject.input, claim) ??
       otherSession(request, subject.input, claim.sessionId)
     );
   }
@@ -295,10 +303,18 @@ function notAmong(
   return { code: 'duty_missing', policies: ['countersign/executors'], reason };
 }
 
+function otherwiseUsed({ statement }: GrantInput, { oneOfMany }: Claim<unknown>): Refusal | undefined {
+  const isTemplate = statement?.template !== undefined;
+  if (isTemplate === (oneOfMany === true)) return undefined;
+  const reason = isTemplate ? 'a template is used statement by statement' : 'this approval is for one use';
+  return { code: 'grant_missing', policies: ['countersign/template'], reason };
+}
+
 /** The store says which session waited, and the digest says it too, where it matters: both have to be this one. */
 function otherSession(request: RequestRecord, input: GrantInput, sessionId: string | undefined): Refusal | undefined {
   if (request.kind === 'job') return undefined;
   const { session } = input.executors;
+  if (input.statement?.template?.anySession === true && session === undefined) return undefined;
   const waited = request.sessionId !== undefined && request.sessionId === sessionId;
   if (waited && (session === undefined || session === sessionId)) return undefined;
   const reason = `the approved ${request.kind} belongs to the session that asked for it`;

@@ -19,6 +19,25 @@ interface RequestView {
   readonly expiresAt: string;
 }
 
+interface TemplateView {
+  readonly text: string;
+  readonly form: string;
+  readonly key: string;
+  readonly lowest: string;
+  readonly highest: string;
+  readonly uses: number;
+  readonly anySession: boolean;
+}
+
+/** A loop that a template could let run. */
+interface TemplateOffer {
+  readonly text: string;
+  readonly form: string;
+  readonly key: string;
+  readonly low: string;
+  readonly high: string | null;
+}
+
 interface Executors {
   readonly duty: string;
   readonly groups: readonly string[];
@@ -28,7 +47,12 @@ interface Executors {
 
 interface RequestDetailView extends RequestView {
   readonly digestInputJson: string;
-  readonly evidence: { readonly plan?: PlanView; readonly source?: string; readonly reason?: string };
+  readonly evidence: {
+    readonly plan?: PlanView;
+    readonly source?: string;
+    readonly reason?: string;
+    readonly template?: TemplateOffer;
+  };
   readonly decisions: readonly {
     readonly human: string;
     readonly verdict: string;
@@ -95,24 +119,27 @@ export function requestCommands(program: Command, context: CommandContext): void
     });
 
   for (const verdict of ['approve', 'reject'] as const) {
-    requests
+    const command = requests
       .command(verdict)
       .description(verdict === 'approve' ? 'let it run, exactly as shown, once' : 'end it; nothing is executed')
       .argument('<id>')
-      .option('-m, --comment <text>', 'why (needed for a rejection)', '')
-      .action(async (id: string, options: { comment: string }) => {
-        const answer = await context
-          .client()
-          .post<RequestView & { grant?: { id: string; expiresAt: string } }>(
-            `/requests/${encodeURIComponent(id)}/${verdict}`,
-            options,
-          );
-        show({ json: context.json() }, answer, () =>
-          answer.grant === undefined
-            ? `${answer.id}: ${answer.state === 'pending' ? 'recorded; more approvals are needed' : answer.state}`
-            : `${answer.id}: approved; grant ${answer.grant.id} may be used once until ${answer.grant.expiresAt}`,
-        );
-      });
+      .option('-m, --comment <text>', 'why (needed for a rejection)', '');
+    if (verdict === 'approve') {
+      command
+        .option('--template', 'let every further step of the loop run, within what these options say')
+        .option('--from-key <n>', 'the smallest key that may be read (default: where the held statement begins)')
+        .option('--until-key <n>', 'the largest key that may be read')
+        .option('--rows <n>', 'rows that all steps together may deliver')
+        .option('--uses <n>', 'how many statements may run')
+        .option('--expires <time>', 'how long it may be used, e.g. 90s, 30m, 2h')
+        .option('--any-session', 'also in later sessions of the same principal on the same connection');
+    }
+    command.action(async (id: string, options: DecisionOptions) => {
+      const answer = await context
+        .client()
+        .post<DecisionView>(`/requests/${encodeURIComponent(id)}/${verdict}`, decisionBody(options));
+      show({ json: context.json() }, answer, () => decisionText(answer, options));
+    });
   }
 
   requests
@@ -125,6 +152,62 @@ export function requestCommands(program: Command, context: CommandContext): void
     });
 }
 
+interface DecisionOptions {
+  readonly comment: string;
+  readonly template?: boolean;
+  readonly fromKey?: string;
+  readonly untilKey?: string;
+  readonly rows?: string;
+  readonly uses?: string;
+  readonly expires?: string;
+  readonly anySession?: boolean;
+}
+
+type DecisionView = RequestView & { readonly grant?: { readonly id: string; readonly expiresAt: string } };
+
+function decisionBody(options: DecisionOptions): object {
+  const { comment, template, fromKey, untilKey, rows, uses, expires, anySession } = options;
+  if (template !== true) {
+    if ([fromKey, untilKey, rows, uses, expires, anySession].some((one) => one !== undefined)) {
+      throw new CountersignError('input_invalid', 'bounds are for a template: add --template');
+    }
+    return { comment };
+  }
+  if (untilKey === undefined || rows === undefined) {
+    throw new CountersignError('input_invalid', 'a template needs --until-key and --rows');
+  }
+  return {
+    comment,
+    template: {
+      fromKey,
+      untilKey,
+      rows: wholeNumber('--rows', rows),
+      ...(uses === undefined ? {} : { uses: wholeNumber('--uses', uses) }),
+      ...(expires === undefined ? {} : { expiresMs: milliseconds(expires) }),
+      ...(anySession === true ? { anySession } : {}),
+    },
+  };
+}
+
+function wholeNumber(option: string, text: string): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new CountersignError('input_invalid', `${option}: ${JSON.stringify(text)} is no whole number`);
+}
+
+const unitsMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
+
+function milliseconds(text: string): number {
+  const [, count, unit] = /^(\d{1,9})([smh])$/.exec(text) ?? [];
+  if (count !== undefined && unit !== undefined) return Number(count) * (unitsMs[unit] ?? 0);
+  throw new CountersignError('input_invalid', `--expires: ${JSON.stringify(text)} is no time like 90s, 30m or 2h`);
+}
+
+function decisionText({ id, state, grant }: DecisionView, { template }: DecisionOptions): string {
+  if (grant === undefined) return `${id}: ${state === 'pending' ? 'recorded; more approvals are needed' : state}`;
+  const how = template === true ? 'may be used by every step of the loop' : 'may be used once';
+  return `${id}: approved; grant ${grant.id} ${how} until ${grant.expiresAt}`;
+}
+
 function executorsText({ duty, groups, principal, session }: Executors): string {
   return [
     principal ?? duty,
@@ -132,6 +215,27 @@ function executorsText({ duty, groups, principal, session }: Executors): string 
     ...(groups.length === 0 ? [] : [`in ${groups.join(' or ')}`]),
     ...(session === undefined ? [] : [`in session ${session}`]),
   ].join(' ');
+}
+
+function templateFacts(template: TemplateView | undefined): [string, string][] {
+  if (template === undefined) return [];
+  const { text, form, key, lowest, highest, uses, anySession } = template;
+  return [
+    ['every step of', text],
+    ['keys', `${key} from ${lowest} to ${highest}, upwards, none twice (${form})`],
+    ['statements', `${count(uses)} at most, ${anySession ? 'also of later sessions' : 'of this session'}`],
+  ];
+}
+
+function offerText(id: string, { text, key, low, high }: TemplateOffer): string {
+  return [
+    colors.bold('the loop of which it is a step'),
+    facts([
+      ['statement', text],
+      ['key', `${key}, now from ${low}${high === null ? '' : ` to ${high}`}`],
+      ['to approve all of it', `countersign requests approve ${id} --template --until-key N --rows N`],
+    ]),
+  ].join('\n');
 }
 
 function cap(limit: number | null, unit: string): string {
@@ -145,6 +249,7 @@ function requestText(one: RequestDetailView): string {
       parameters?: readonly (string | null)[];
       parameterKinds?: readonly { type: number; format: string }[];
       classes?: readonly string[];
+      template?: TemplateView;
     };
     job?: { path: string; contentDigest: string; commit: string };
     target: {
@@ -201,6 +306,7 @@ function requestText(one: RequestDetailView): string {
           .join(', '),
       ],
       ['class', input.statement?.classes?.join(', ')],
+      ...templateFacts(input.statement?.template),
       [
         'target',
         `${input.target.host}:${input.target.port}/${input.target.database}, server ${input.target.systemIdentifier}, database OID ${input.target.databaseOid}, timeline ${input.target.timeline}`,
@@ -222,8 +328,12 @@ function requestText(one: RequestDetailView): string {
       ['masking policy', `sha256:${input.maskingDigest.slice(0, 16)}…`],
       ['caps', `${cap(input.caps.rows, 'rows')}, ${cap(input.caps.bytes, 'bytes')}`],
       ['who may run it', executorsText(input.executors)],
-      ['valid for', `${Math.round(input.expiry.durationMs / 60_000)} minutes after approval, one use`],
+      [
+        'valid for',
+        `${Math.round(input.expiry.durationMs / 60_000)} minutes after approval, ${input.statement?.template === undefined ? 'one use' : 'many uses'}`,
+      ],
     ]),
+    ...(one.evidence.template === undefined ? [] : ['', offerText(one.id, one.evidence.template)]),
     ...(source === undefined ? [] : ['', colors.bold('definition'), source.trimEnd()]),
     ...(plan === undefined ? [] : ['', planText(plan)]),
   ].join('\n');

@@ -6,15 +6,19 @@
 import type { GrantInput, GrantTarget } from '../approvals/digest.ts';
 import type { GrantService } from '../approvals/grants.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { TemplateService, UseAnswer } from '../approvals/templates.ts';
 import { CountersignError } from '../errors.ts';
 import { definitionDigests } from '../sql/catalogue.ts';
+import type { TemplateStep } from '../sql/statement-template.ts';
 import { isTemporary } from '../sql/temporary.ts';
 import type { GateConnection } from './connection.ts';
 import type { HoldOutcome, HoldQuestion, OpenHold } from './control-plane.ts';
+import { stepOf } from './template-steps.ts';
 
 export interface HoldServiceOptions {
   readonly requests: RequestService;
   readonly grants: GrantService;
+  readonly templates: TemplateService;
   readonly connection: (name: string) => {
     gate: GateConnection;
     searchPath: readonly string[];
@@ -25,6 +29,7 @@ export interface HoldServiceOptions {
   /** Address of a request for people. */
   readonly addressOf: (requestId: string) => string;
   readonly holdTimeoutMs: number;
+  readonly maxStatementBytes: number;
 }
 
 export class HoldService {
@@ -36,12 +41,14 @@ export class HoldService {
   async open(question: HoldQuestion): Promise<OpenHold> {
     const { requests, holdTimeoutMs, addressOf } = this.#options;
     const { principal, sessionId } = question.identity;
+    const input = await this.#input(question);
+    const template = this.#step(question);
     const request = await requests.create({
       requester: principal,
       duties: question.identity.duties,
       connection: question.connection,
       title: titleOf(question),
-      input: await this.#input(question),
+      input,
       sessionId,
       evidence: {
         reason: question.reason,
@@ -52,10 +59,27 @@ export class HoldService {
           relations: facts.relations.map((relation) => `${relation.schema}.${relation.name} (${relation.access})`),
           rowsAtMost: facts.rowsAtMost ?? null,
         })),
+        ...(template === undefined ? {} : { template: offer(template) }),
       },
       expiresMs: holdTimeoutMs,
     });
     return { requestId: request.id, address: addressOf(request.id), expiresAtMs: request.expiresAt.getTime() };
+  }
+
+  /** Takes a use of an approved template that covers the statement, by the definitions and rules as they are now. */
+  async useTemplate(question: HoldQuestion): Promise<UseAnswer> {
+    const { identity, connection } = question;
+    await this.#options.connection(connection).gate.refresh();
+    const step = this.#step(question);
+    if (step === undefined) return { kind: 'none', reason: undefined };
+    const { principal, duties, sessionId } = identity;
+    const input = await this.#input(question);
+    return this.#options.templates.use({ principal, duties, sessionId, connection, step, input });
+  }
+
+  #step(question: HoldQuestion): TemplateStep | undefined {
+    const { connection, maxStatementBytes } = this.#options;
+    return stepOf(connection(question.connection).gate, question, maxStatementBytes);
   }
 
   async wait(hold: OpenHold, question: HoldQuestion, signal: AbortSignal): Promise<HoldOutcome> {
@@ -72,6 +96,13 @@ export class HoldService {
     const { identity } = question;
     const { requestId } = hold;
     const outcome = await requests.waitForDecision(requestId, signal);
+    if (outcome === 'withdrawn' && !signal.aborted) {
+      const answer = await this.useTemplate(question);
+      if (answer.kind === 'used') {
+        const { use, decidedBy } = answer;
+        return { kind: 'approved', grantId: use.grantId, decidedBy, use };
+      }
+    }
     if (outcome !== 'approved') return refused(await this.#refusal(hold, outcome, signal));
     // The client may have gone at the very moment of the approval: then the grant must not lie around.
     if (signal.aborted) {
@@ -152,6 +183,11 @@ export class HoldService {
       expiry: { durationMs: this.#options.holdTimeoutMs },
     };
   }
+}
+
+/** What the approver may let run on. */
+function offer({ form, key, low, high, limit, text }: TemplateStep) {
+  return { form, key, low: String(low), high: high === undefined ? null : String(high), limit: limit ?? null, text };
 }
 
 function refused(error: CountersignError): HoldOutcome {
