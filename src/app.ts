@@ -13,6 +13,7 @@ import { RequestService } from './approvals/requests.ts';
 import { TemplateService } from './approvals/templates.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
+import { hasEntry } from './audit/find-entry.ts';
 import { TransparencyLog } from './audit/log.ts';
 import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
@@ -163,7 +164,18 @@ export async function startApp(options: AppOptions): Promise<App> {
     const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
     closing.push(() => requests.close());
     await requests.withdrawOrphans();
-    const grants = new GrantService(services);
+    const grants = new GrantService({ ...services, node });
+    const reconcile = async () =>
+      grants.reconcile(async (mark) => {
+        const size = Number((await log.checkpoint()).split('\n')[1]);
+        return hasEntry({
+          read: readerFor(logDirectory),
+          size,
+          since: mark.begunAt,
+          texts: ['grant.consumed', mark.id],
+        });
+      });
+    await reconcile();
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
@@ -379,6 +391,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       requests.expireDue().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
+      reconcile().catch(onError);
       ledger.sweep().catch(onError);
     }, sweepMs);
     closing.push(() => Promise.resolve(clearInterval(sweep)));

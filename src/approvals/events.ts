@@ -10,6 +10,7 @@ export type ApprovalEventType =
   | 'grant.created'
   | 'grant.consumed'
   | 'grant.void' // drift, revocation, or its time is up (state `expired`)
+  | 'grant.reconciled' // a use was recorded by a process that died before it took effect
   | 'grant.refused';
 
 export interface ApprovalEvent {

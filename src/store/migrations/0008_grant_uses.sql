@@ -28,7 +28,7 @@ create table template_uses (
 -- when it dies is looked up in its log when it starts again.
 create table grant_claims (
   id text primary key,
-  grant_id text not null references grants (id),
+  grant_id text not null,
   node text not null,
   principal_id text not null,
   begun_at timestamptz not null
