@@ -73,7 +73,7 @@ const daySeconds = 86_400;
 const deviceFlowGrant = 'urn:ietf:params:oauth:grant-type:device_code';
 /** A resource (RFC 8707) is a URI; the audience of its tokens is what follows this. */
 const resourcePrefix = 'urn:';
-const offeredScopes = ['openid', 'offline_access'];
+const offeredScopes = ['openid', 'profile', 'email', 'offline_access'];
 
 export function configurationOf(options: OidcProviderOptions, accounts: readonly OidcAccount[]): Configuration {
   const services = options.services ?? demoServices;
@@ -86,7 +86,10 @@ export function configurationOf(options: OidcProviderOptions, accounts: readonly
     jwks: { keys: [signingKey(algorithm)] },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     clientDefaults: { id_token_signed_response_alg: algorithm },
-    clients: [cliClient(options.redirectUris ?? ['http://127.0.0.1/callback']), ...services.map(serviceClient)],
+    clients: [
+      cliClient(options.redirectUris ?? ['http://127.0.0.1/callback', 'http://127.0.0.1/auth/callback/default']),
+      ...services.map(serviceClient),
+    ],
     scopes: offeredScopes,
     clientBasedCORS: () => false,
     findAccount: (_context, name) => {
@@ -96,8 +99,11 @@ export function configurationOf(options: OidcProviderOptions, accounts: readonly
     interactions: { policy, url: (_context, interaction) => `/interaction/${interaction.uid}` },
     loadExistingGrant: async (context) => grantEverything(context),
     extraTokenClaims: (_context, token) => tokenClaims(token, accounts, services),
+    // A log-in in the browser gets one as well: here nobody is asked for consent, without which this library gives the
+    // scope to nobody.
     issueRefreshToken: (_context, client, code) =>
-      client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
+      client.grantTypeAllowed('refresh_token') &&
+      (code.scopes.has('offline_access') || code.kind === 'AuthorizationCode'),
     expiresWithSession: () => false,
     renderError: (context, out) => {
       context.type = 'html';

@@ -3,14 +3,18 @@
  * that with a configuration file, signals and a server log.
  */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type net from 'node:net';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { buildApi } from './api/server.ts';
-import type { ApiServices } from './api/services.ts';
+import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
+import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
 import { TemplateService } from './approvals/templates.ts';
+import { RuleService, rulesInForce } from './approvals/rule-service.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
 import { hasEntry } from './audit/find-entry.ts';
@@ -19,6 +23,7 @@ import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
 import { openKeys, type KeyFolder } from './config/keys.ts';
 import { loadConfiguration, readSecret } from './config/load.ts';
+import { rulesOf, withRules } from './config/rules.ts';
 import type { Configuration } from './config/schema.ts';
 import { asCountersignError, CountersignError } from './errors.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
@@ -34,12 +39,24 @@ import {
   type DataPlaneOptions,
   type WiredConnection,
 } from './gateway/data-plane.ts';
+import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
+import { AccountAccess, isKey } from './identity/account-access.ts';
+import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
-import { TokenVerifier } from './identity/oidc.ts';
+import { FreshGroups } from './identity/fresh-groups.ts';
+import { Humans } from './identity/humans.ts';
+import { Leavers } from './identity/leavers.ts';
+import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { Revocations } from './identity/revocations.ts';
+import { IdentityProviders } from './identity/providers.ts';
+import { SamlLogin } from './identity/saml.ts';
+import { ServiceAccounts } from './identity/service-accounts.ts';
+import { SessionRefresh } from './identity/session-refresh.ts';
+import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
@@ -47,10 +64,13 @@ import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
-import type { PolicyConnection } from './policy/entities.ts';
+import { tryMask } from './masking/trial.ts';
+import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
+import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
+import type { SeenPrincipal } from './store/principals.ts';
 import { reserveSample } from './store/samples.ts';
 import { finishAbandonedSessions, finishLostSessions, finishSession, insertSession } from './store/sessions.ts';
 import { WorkerPool, type WorkerPoolOptions } from './workers/pool.ts';
@@ -70,7 +90,10 @@ export interface App {
   readonly logDirectory: string;
   /** The ids of the processes that carry sessions; none where this process carries them itself. */
   readonly workers: () => readonly number[];
-  /** Takes masking rules, policies and bindings from a new configuration; addresses and stores stay as they are. */
+  /**
+   * Takes masking rules, policies, bindings and workflows from a new configuration, as long as nothing was applied by
+   * `countersign apply`; addresses and stores stay as they are.
+   */
   reload(configuration: Configuration): void;
   /** Publishes the log up to now. */
   checkpoint(): Promise<string>;
@@ -97,8 +120,6 @@ export async function startApp(options: AppOptions): Promise<App> {
   const keys = openKeys(path.join(dataDirectory, 'keys'));
   const hashKey = keys.secret('masking-hash.key');
   const onError = errorHandler(logger);
-  const rules = new LiveRules(configuration, hashKey);
-
   const { store, pool } = openStore(readSecret(configuration.store.url), {
     maxConnections: configuration.store.maxConnections,
   });
@@ -114,6 +135,11 @@ export async function startApp(options: AppOptions): Promise<App> {
         cause,
       });
     });
+    const fileRules = rulesOf(configuration);
+    const inForce = await rulesInForce(store, fileRules);
+    // The configuration with the rules that count now.
+    let live = withRules(configuration, inForce.rules);
+    const rules = new LiveRules(live, hashKey);
     const logDirectory = path.join(dataDirectory, 'log');
     const logKey = logKeys(keys, node);
     const log = await TransparencyLog.open({
@@ -138,31 +164,143 @@ export async function startApp(options: AppOptions): Promise<App> {
       for (const { target } of wired.values()) await target.close();
     });
 
-    const directory = new PrincipalDirectory({ store, clock });
-    await directory.refresh();
+    const humans = new Humans({ store, clock, record });
+    await humans.adopt(configuration.identity.links);
+    humans.start(onError);
+    closing.push(() => Promise.resolve(humans.close()));
+    const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
-    const { issuer, audience, clientId, groupsClaim, serviceAccounts } = configuration.identity;
-    const verifier = new TokenVerifier({ issuer, audience, groupsClaim, serviceAccounts, clock });
-    const verifyToken = async (jwt: string): Promise<Principal> => {
-      const principal = await verifier.verify(jwt);
-      await directory.seen(principal);
-      return principal;
+    const { identity } = configuration;
+    /** Groups that are kept here count instead of those that a provider tells. */
+    const managedGroups = (principalId: string) => access.groupsOf(principalId);
+    const providers = new IdentityProviders({ identity, clock, managedGroups });
+    const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
+    const access = new AccountAccess({ store, clock, ownerUnseenMs });
+    const current = (principal: Principal) => access.current(principal);
+    const leavers: Leavers = new Leavers({
+      store,
+      record,
+      humanKey,
+      steps: {
+        endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
+        revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
+        endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
+        withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
+        voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
+        disableServiceAccounts: async (human, reason) => (await accounts.disableOwnedBy(human, reason)).length,
+      },
+      onError,
+    });
+    const admit = async (principal: Principal): Promise<Principal> => {
+      await leavers.check(principal);
+      const now = await current(principal);
+      if (now !== undefined) return now;
+      throw new CountersignError('principal_disabled', `countersign: ${principal.id} may not come in any more`);
     };
-    const credentials = new CredentialService({ store, record, clock, random: randomBytes });
+    const enter = async (principal: SeenPrincipal): Promise<Principal> => {
+      const { groups } = await admit(principal);
+      return directory.seen({ ...principal, groups });
+    };
+    /** At the opening of a session, which was decided a moment ago. */
+    const stillThere = async (principal: Principal): Promise<void> => {
+      const { groups } = await admit(principal);
+      if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
+    };
+    const enterAsProved = async (principal: SeenPrincipal): Promise<Principal> => {
+      await access.admit(principal);
+      return enter(principal);
+    };
+    const verifyToken = async (token: string): Promise<Principal> =>
+      isKey(token) ? enter(await access.verify(token)) : enterAsProved(await providers.verify(token));
+    const webSessions = new WebSessions({
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      key: keys.secret('web-sessions.key'),
+      ttlMs: configuration.api.webSessionTtlMs,
+      idleMs: configuration.api.webSessionIdleMs,
+    });
+    const flows = new Map(
+      providers.oidc.map((one) => {
+        const { issuer, audience, web, title } = one;
+        return [one.name, { flow: new CodeFlow({ issuer, audience, ...web, clock }), title }] as const;
+      }),
+    );
+    const sessionRefresh = new SessionRefresh({ webSessions, providers, flowOf: (name) => flows.get(name)?.flow });
+    const freshGroups = new FreshGroups({
+      providers,
+      directory,
+      managedGroups,
+      refresh: (cookie) => sessionRefresh.refresh(cookie),
+      admit,
+      groupsMaxAgeMs: identity.groupsMaxAgeMs,
+      clock,
+    });
+    const credentials = new CredentialService({ store, record, clock, random: randomBytes, current });
+    const revocations = new Revocations({
+      store,
+      clock,
+      end: (credentialUser, error) => carrier.endSessions({ credentialUser }, error),
+    });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
+    const dutiesNow = async (principal: Principal, connection: string) =>
+      dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
+    const accounts = new ServiceAccounts({
+      store,
+      clock,
+      random: randomBytes,
+      humans,
+      record,
+      isAdmin,
+      keyMaxTtlMs,
+      endAccess: async (account, by) => {
+        await credentials.revokeAllOf(account, by);
+        await revocations.check();
+      },
+      endRevoked: () => revocations.check(),
+    });
+    await accounts.adopt(identity.serviceAccounts);
     const policyConnection = (name: string) => wired.get(name)?.policy;
     const services = {
       store,
       record,
       clock,
       policySet: () => rules.policies,
-      workflows: configuration.workflows,
+      workflows: () => rules.workflows,
       connections: policyConnection,
+      humans,
     };
-    const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
+    const requests = new RequestService({
+      ...services,
+      pool,
+      rules: { apply: (...change) => ruleService.apply(...change), applied: () => ruleService.applied() },
+      maxHoldsPerHuman: limits.maxHoldsPerPrincipal,
+    });
     closing.push(() => requests.close());
+    const takeRules = (next: Configuration) => {
+      rules.replace(next);
+      live = next;
+      carrier.reload(next);
+    };
+    const ruleService = new RuleService({
+      ...services,
+      pool,
+      requests,
+      connections: () => [...wired.values()].map(({ policy }) => policy),
+      dutiesOn,
+      inForce,
+      fileRules,
+      activate: (next) => {
+        takeRules(withRules(live, next.rules));
+        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: next.number });
+      },
+      onError,
+    });
+    closing.push(() => ruleService.close());
+    warnOfFile(logger, ruleService);
     await requests.withdrawOrphans();
     const grants = new GrantService({ ...services, node });
     const reconcile = async () =>
@@ -179,7 +317,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
-      humansOf: ({ email }) => directory.humansByEmail(email),
+      humansOf: ({ email }) => humans.humansByEmail(email),
+      authorsSince: (authors, at) => humans.authorsSince(authors, at),
     });
     const jobConnection = (name: string) => wired.get(name)?.job;
     const submission = new JobSubmission({
@@ -201,6 +340,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         record({ type, run: runId, grant: grantId, job, connection, chunk: chunkNo, attempt, detail }),
       leaseMs: configuration.runs.leaseMs,
       attempts: configuration.runs.attempts,
+      retries: configuration.runs.retries,
     });
     const runs = new RunService({
       store,
@@ -217,11 +357,11 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       boundsKey: keys.secret('bounds.key'),
       snapshotMaxAgeMs: configuration.runs.snapshotMaxAgeMs,
+      dutiesNow,
       onError,
     });
     closing.push(() => runs.close());
 
-    let publicUrl = configuration.api.publicUrl;
     const templates = new TemplateService({
       ...services,
       requests,
@@ -229,6 +369,13 @@ export async function startApp(options: AppOptions): Promise<App> {
       stepOf: (input, name) => stepOfInput(need(wired, name).listener.gate, input, limits.maxStatementBytes),
       limits: configuration.templates,
     });
+    const changes = new ChangeFeed(pool.options);
+    closing.push(() => changes.close());
+    // A hint that is lost makes a page look a little later.
+    const changedSession = (sessionId: string) =>
+      void notifyChange(store, 'sessions', sessionId).catch(() => undefined);
+
+    let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const holds = new HoldService({
       requests,
       grants,
@@ -238,9 +385,11 @@ export async function startApp(options: AppOptions): Promise<App> {
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
       policies: () => rules.policies.digest,
-      addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
+      addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
       maxStatementBytes: limits.maxStatementBytes,
+      principals: freshGroups,
+      dutiesOn,
     });
     const reserve = async (asked: Omit<Parameters<typeof reserveSample>[1], 'windowMs' | 'now'>) => ({
       ...(await reserveSample(store, { ...asked, windowMs: hourMs, now: undefined })),
@@ -248,8 +397,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
 
     const controlPlane: ControlPlane = {
-      sessionOpened: ({ identity, connection, clientAddress, application }) =>
-        insertSession(store, {
+      sessionOpened: async ({ identity, connection, clientAddress, application }) => {
+        await stillThere(identity.principal);
+        await insertSession(store, {
           id: identity.sessionId,
           principalId: identity.principal.id,
           human: identity.principal.human,
@@ -260,18 +410,21 @@ export async function startApp(options: AppOptions): Promise<App> {
           application,
           node,
           startedAt: new Date(clock.now()),
-        }),
+        });
+        changedSession(identity.sessionId);
+      },
       sessionClosed: async (sessionId, totals) => {
         await finishSession(store, sessionId, totals, new Date(clock.now()));
+        changedSession(sessionId);
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
       useTemplate: (question) => holds.useTemplate(question),
       settleTemplate: (use, rows, reached) => templates.settle(use, rows, reached),
       reserveSample: (human, connection, rows) =>
-        reserve({ human, connection, rows, limit: configuration.sampling.rowsPerHour }),
+        reserve({ human: humans.keyOf(human), connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
-        reserve({ human, connection, rule, rows: values, limit }),
+        reserve({ human: humans.keyOf(human), connection, rule, rows: values, limit }),
       beginChunk: (identity, job, chunkNo, columns) => runs.beginChunk(identity, job, chunkNo, columns),
       probeRun: (identity, job) => runs.probeRun(identity, job),
       chunkDelivered: (ticket, counts, rowDigest) => runs.delivered(ticket, counts, rowDigest),
@@ -282,7 +435,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const hosts = typeof postgres.host === 'string' ? [postgres.host] : postgres.host;
     const host = hosts[0] ?? 'localhost';
     const carrier = await startCarrier({
-      configuration,
+      configuration: live,
       keys,
       clock,
       rules,
@@ -290,16 +443,23 @@ export async function startApp(options: AppOptions): Promise<App> {
       authenticator: {
         credential: async (user) => {
           const found = await credentials.lookup(user);
+          if (found !== undefined) revocations.watchCredential(user, found.expiresAt);
           return (
             found && {
               verifier: found.verifier,
-              principal: found.principal,
+              // Whoever may not come in learns it after the password was proved, when the session opens.
+              principal: await admit(found.principal).catch(() => found.principal),
               connection: found.connection,
               runId: found.runId,
             }
           );
         },
-        token: verifyToken,
+        token: async (token) => {
+          const principal = await verifyToken(token);
+          if (isKey(token)) revocations.watchKey(token);
+          else if (principal.kind === 'service') revocations.watchAccount(principal.id);
+          return principal;
+        },
       },
       controlPlane,
       log,
@@ -315,6 +475,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       onError,
     });
     closing.push(() => carrier.close());
+    revocations.start(onError);
+    closing.push(() => Promise.resolve(revocations.close()));
     const servers = await listen(
       { hosts, port: postgres.port, socketDirectory: postgres.socket },
       (socket, isLocal) => carrier.accept(socket, isLocal),
@@ -326,6 +488,27 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
+    const pageUrl = () => publicUrl ?? '';
+    const pageLogin = new PageLogin({
+      store,
+      clock,
+      webSessions,
+      flows,
+      verifyLogin: async (provider, tokens, nonce) =>
+        enterAsProved(await providers.verifyLogin(provider, { ...tokens, nonce })),
+      publicUrl: pageUrl,
+    });
+
+    const samlLogin = new SamlLogin({
+      providers: configuration.identity.providers.filter((one) => one.kind === 'saml'),
+      readFile: (file) => readFileSync(file, 'utf8'),
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      publicUrl: pageUrl,
+    });
+
     const apiServices: ApiServices = {
       version,
       node,
@@ -336,12 +519,28 @@ export async function startApp(options: AppOptions): Promise<App> {
       logDirectory,
       note,
       encode: encodeEntry,
-      login: { issuer, clientId, audience },
+      cliLogins: providers.cliLogins,
+      pageLogin,
+      samlLogin,
+      webSessions,
+      admit,
+      enter,
+      publicUrl: pageUrl,
       gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
+      freshPrincipal: (principal, proof) => freshGroups.freshPrincipal(principal, proof),
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),
+      connectionLabels: (name) => wired.get(name)?.configuration.labels,
+      inheritedBy: (labels) => inheritedBy(labels, rules.configuration),
+      testConnection: async (name) => {
+        const startedMs = clock.now();
+        return { ...(await need(wired, name).target.identity()), tookMs: clock.now() - startedMs };
+      },
+      maskingTemplates: () => rules.configuration.masking,
+      // The deployment's key would let anybody hash every possible number and look for it in what they are given.
+      tryMask: (labels, trial) => tryMask(rules.configuration.masking, labels, trial, randomBytes(32)),
       issueCredential: (principal, connection, ttlMs) =>
         credentials.issue({
           principal,
@@ -350,23 +549,26 @@ export async function startApp(options: AppOptions): Promise<App> {
         }),
       revokeCredential: async (principal, user) => {
         const stored = await credentials.find(user);
-        if (stored === undefined || (stored.human !== principal.human && !isAdmin(principal))) {
+        const isOwn = stored !== undefined && humans.keyOf(stored.human) === humans.keyOf(principal.human);
+        if (!isOwn && !isAdmin(principal)) {
           throw new CountersignError('not_found', `you have no credential ${JSON.stringify(user)}`);
         }
         await credentials.revoke(user, principal.id);
-        const error = new CountersignError(
-          'authentication_failed',
-          'countersign: the credential of this session was revoked',
-        );
-        carrier.endSessions(user, error);
+        await revocations.check();
       },
+      listCredentials: (principal, all) => credentials.list(all && isAdmin(principal) ? undefined : principal.id),
+      humans,
+      accounts,
       requests,
       templates,
+      rules: ruleService,
       submission,
       draftFromSession: (session) => {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
         return draftFromSession({ node, log: published, connection: jobConnection }, session);
       },
+      changes,
+      maxEventStreams: configuration.api.maxEventStreams,
       runs,
       ledger,
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),
@@ -389,12 +591,20 @@ export async function startApp(options: AppOptions): Promise<App> {
 
     const sweep = setInterval(() => {
       requests.expireDue().catch(onError);
+      requests.escalateDue().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       reconcile().catch(onError);
       ledger.sweep().catch(onError);
+      credentials.sweep().catch(onError);
+      webSessions.sweep().catch(onError);
+      samlLogin.sweep().catch(onError);
     }, sweepMs);
     closing.push(() => Promise.resolve(clearInterval(sweep)));
+    const leaversSweep = setInterval(() => void leavers.sweep().catch(onError), configuration.identity.leaversPollMs);
+    closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
+
+    ruleService.watch();
 
     return {
       postgresPort: servers.port,
@@ -404,9 +614,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       workers: () => carrier.workers,
       checkpoint: () => log.checkpoint(),
       reload: (next) => {
-        rules.replace(next);
-        carrier.reload(next);
-        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest });
+        const { number, rules: applied } = ruleService.inForce;
+        const nextFile = rulesOf(next);
+        takeRules(withRules(next, number === 0 ? nextFile : applied));
+        ruleService.fileChanged(nextFile);
+        warnOfFile(logger, ruleService);
+        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: number });
       },
       close: closeAll,
     };
@@ -414,6 +627,17 @@ export async function startApp(options: AppOptions): Promise<App> {
     await closeAll();
     throw error;
   }
+}
+
+/** The store's rules count; a file that says something else must not go unseen. */
+function warnOfFile(logger: Logger, rules: RuleService): void {
+  const { number } = rules.inForce;
+  const changes = rules.fileDifference;
+  if (changes.length === 0) return;
+  logger.warn(
+    { version: number, changes: changes.map(({ effect, what }) => `${effect}: ${what}`) },
+    `the rules of the configuration file are not in force: version ${number} of the store is, and the file differs`,
+  );
 }
 
 /** What its own planning needs of a connection. */
@@ -440,7 +664,8 @@ function withPlanning({ configuration, target, listener }: WiredConnection): Wir
 /** Whoever carries the sessions: this process itself, or its workers. */
 interface Carrier {
   accept(socket: net.Socket, isLocal: boolean): void;
-  endSessions(credentialUser: string, error: CountersignError): void;
+  /** Resolves when they are over. */
+  endSessions(match: SessionMatch, error: CountersignError): Promise<void>;
   reload(configuration: Configuration): void;
   readonly workers: readonly number[];
   close(): Promise<void>;
@@ -458,8 +683,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
     const plane = await DataPlane.start({ ...parts, seats: seatKeeper(seats), cancelElsewhere: () => undefined });
     return {
       accept: (socket, isLocal) => plane.listener.accept(socket, isLocal),
-      endSessions: (user, error) =>
-        void plane.listener.endSessions((session) => session.credentialUser === user, error),
+      endSessions: async (match, error) => void plane.listener.endSessions(match, error),
       reload: () => undefined,
       workers: [],
       close: () => plane.close(),
@@ -468,7 +692,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
   const pool = await WorkerPool.start({ ...parts, workers, seats });
   return {
     accept: (socket, isLocal) => pool.accept({ socket, isLocal }),
-    endSessions: (user, error) => pool.endSessions(user, error),
+    endSessions: (match, error) => pool.endSessions(match, error),
     reload: (configuration) => pool.reload(configuration),
     get workers() {
       return pool.pids;
@@ -477,10 +701,16 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
   };
 }
 
-async function describe({ listener, configuration }: Wired) {
+/** A target that cannot be asked hides its columns, not its connection. */
+async function describe({ listener, configuration }: Wired): Promise<ApiConnection> {
   const { gate } = listener;
-  const { catalogue } = await gate.refresh();
-  const masks = catalogue.relations.flatMap((relation) =>
+  const { name, engine, labels, host, port, database, tls } = configuration;
+  const facts = { name, engine, labels, target: { host, port, database, tls: tls.mode } };
+  const snapshot = await gate.refresh().catch(asCountersignError);
+  if (snapshot instanceof CountersignError) {
+    return { ...facts, masks: [], problem: { code: snapshot.code, message: snapshot.message } };
+  }
+  const masks = snapshot.catalogue.relations.flatMap((relation) =>
     relation.columns.flatMap((column) => {
       const rule = gate.masking.columnRule(relation.schema, relation.name, column.name);
       if (rule === undefined) return [];
@@ -488,7 +718,7 @@ async function describe({ listener, configuration }: Wired) {
       return [{ column: `${relation.schema}.${relation.name}.${column.name}`, mask, rule: rule.id }];
     }),
   );
-  return { name: configuration.name, engine: configuration.engine, labels: configuration.labels, masks };
+  return { ...facts, masks, problem: null };
 }
 
 function need(wired: ReadonlyMap<string, Wired>, name: string): Wired {
@@ -525,6 +755,12 @@ function errorHandler(logger: Logger): (cause: unknown) => CountersignError {
     if (error.code === 'internal') logger.error({ err: cause }, 'unexpected error');
     return error;
   };
+}
+
+function groupsChanged(principalId: string): CountersignError {
+  return new CountersignError('groups_changed', `countersign: the groups of ${principalId} have changed`, {
+    hint: 'connect again',
+  });
 }
 
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */

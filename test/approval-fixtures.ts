@@ -2,8 +2,10 @@
 import { after } from 'node:test';
 import type { Transaction } from 'kysely';
 import type { Duty, Principal } from '../src/identity/principal.ts';
+import type { HumanSource } from '../src/identity/humans.ts';
 import type { Json } from '../src/lib/canonical-json.ts';
 import { compilePolicies } from '../src/policy/engine.ts';
+import { humanKey } from '../src/policy/entities.ts';
 import type { GrantInput } from '../src/approvals/digest.ts';
 import type { ApprovalEvent, RecordEvent } from '../src/approvals/events.ts';
 import { GrantService, type ClaimStep } from '../src/approvals/grants.ts';
@@ -77,6 +79,11 @@ export class TestClock {
   }
 }
 
+/** Humans who have one name each and are all known. */
+export const plainHumans: HumanSource = {
+  keysFor: () => Promise.resolve({ keyOf: humanKey, ownersOf: () => [] }),
+};
+
 export interface Services {
   readonly requests: RequestService;
   readonly grants: GrantService;
@@ -92,6 +99,7 @@ export function startServices(
     workflows?: readonly Workflow[];
     maxHoldsPerHuman?: number;
     pollMs?: number;
+    humans?: HumanSource;
     node?: string;
     onStep?: (step: ClaimStep) => void | Promise<void>;
     record?: RecordEvent;
@@ -111,7 +119,8 @@ export function startServices(
     record,
     clock,
     policySet: () => policySet,
-    workflows: more.workflows ?? [],
+    workflows: () => more.workflows ?? [],
+    humans: more.humans ?? plainHumans,
     connections: (name: string) => (name === 'crm' ? { name, labels: { env: 'prod' }, engine: 'postgres' } : undefined),
   };
   const services: Services = {

@@ -1,25 +1,82 @@
 /** Who calls the API, and which duties a route needs of them. */
 import type { FastifyRequest } from 'fastify';
 import { CountersignError } from '../errors.ts';
+import type { Proof } from '../identity/fresh-groups.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { ApiServices } from './services.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
     principal: Principal | undefined;
+    proof: Proof | undefined;
   }
 }
 
-/** Who asks. @throws token_invalid, token_expired, groups_claim_missing */
+/** A name with `__Host-` is taken by browsers only over https, for this host alone and every path (RFC 6265bis, 4.1.3). */
+export function sessionCookie(publicUrl: string): string {
+  return publicUrl.startsWith('https:') ? '__Host-countersign' : 'countersign';
+}
+
+/**
+ * Who asks: an access token (Bearer), or the cookie of a log-in to the page.
+ * @throws token_invalid, token_expired, groups_claim_missing, principal_disabled, principal_not_provisioned, forbidden (a
+ *   cookie that another site makes use of)
+ */
 export async function caller(request: FastifyRequest, services: ApiServices): Promise<Principal> {
-  const token = /^Bearer ([\w.~+/=-]+)$/.exec(request.headers.authorization ?? '')?.[1];
-  if (token === undefined) {
+  const { authorization } = request.headers;
+  const token = /^Bearer ([\w.~+/=-]+)$/.exec(authorization ?? '')?.[1];
+  if (token !== undefined) {
+    request.principal = await services.verifyToken(token);
+    request.proof = { kind: 'bearer', token };
+    return request.principal;
+  }
+  const cookie = authorization === undefined ? request.cookies[sessionCookie(services.publicUrl())] : undefined;
+  const session = cookie === undefined ? undefined : await services.webSessions.find(cookie);
+  if (cookie === undefined || session === undefined) {
     throw new CountersignError('token_invalid', 'this needs an access token: Authorization: Bearer …', {
-      hint: 'countersign login',
+      hint: 'log in: countersign login, or on the page',
     });
   }
-  request.principal = await services.verifyToken(token);
+  refuseOtherSites(request, services.publicUrl());
+  request.principal = await services.admit(session.principal);
+  request.proof = { kind: 'web-session', cookie };
   return request.principal;
+}
+
+/**
+ * Who asks, with the groups of now: for what approves or executes.
+ * @throws as `caller`; groups_stale, identity_provider_unreachable
+ */
+export async function freshCaller(request: FastifyRequest, services: ApiServices): Promise<Principal> {
+  const principal = await caller(request, services);
+  if (request.proof === undefined) throw new Error('who asks has shown something');
+  request.principal = await services.freshPrincipal(principal, request.proof);
+  return request.principal;
+}
+
+/** Whether what `caller` found when this request came still holds. A look is no use of the session: it may become idle. */
+export async function isStillLoggedIn(request: FastifyRequest, services: ApiServices): Promise<boolean> {
+  const cookie = request.cookies[sessionCookie(services.publicUrl())];
+  const session =
+    request.headers.authorization === undefined && cookie !== undefined
+      ? await services.webSessions.find(cookie, 'look')
+      : undefined;
+  const now = session?.principal ?? (await caller(request, services).catch(() => undefined));
+  return now !== undefined && now.id === request.principal?.id;
+}
+
+/**
+ * A browser sends the cookie whoever made it ask. A header of our own cannot be added by another site's form, and what
+ * browsers say of the asking site must be this one.
+ */
+function refuseOtherSites(request: FastifyRequest, publicUrl: string): void {
+  const { origin, 'sec-fetch-site': site, 'x-countersign': own } = request.headers;
+  const isReading = request.method === 'GET' || request.method === 'HEAD';
+  const isOurs =
+    (origin === undefined || origin === new URL(publicUrl).origin) &&
+    (site === undefined || site === 'same-origin' || (isReading && site === 'none'));
+  if (isOurs && (isReading || own !== undefined)) return;
+  throw new CountersignError('forbidden', 'this was asked by another site, or without the header x-countersign');
 }
 
 /** Duties held on any connection. */

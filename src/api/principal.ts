@@ -7,7 +7,11 @@ export const principalRoutes =
   (services: ApiServices): FastifyPluginAsync =>
   async (api) => {
     await Promise.resolve();
-    api.get('/login', { schema: { security: [] } }, () => services.login);
+    api.get('/login', { schema: { security: [] } }, () => ({
+      ...services.cliLogins[0],
+      providers: [...services.pageLogin.providers, ...services.samlLogin.providers],
+      cli: services.cliLogins,
+    }));
 
     api.get('/whoami', async (request) => {
       const principal = await caller(request, services);
@@ -35,6 +39,15 @@ export const principalRoutes =
         const { connection, ttlMs } = request.body;
         const credential = await services.issueCredential(principal, connection, ttlMs);
         return { ...credential, expiresAt: credential.expiresAt.toISOString(), gateway: services.gateway, connection };
+      },
+    );
+
+    api.get<{ Querystring: { all?: boolean } }>(
+      '/credentials',
+      { schema: { querystring: { type: 'object', properties: { all: { type: 'boolean' } } } } },
+      async (request) => {
+        const principal = await caller(request, services);
+        return { credentials: await services.listCredentials(principal, request.query.all === true) };
       },
     );
 

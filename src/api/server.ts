@@ -7,13 +7,21 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
+import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
+import { eventRoutes } from './events.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
+import { maskingRoutes } from './masking.ts';
+import { isForPage, page, sendDocument } from './page.ts';
+import { peopleRoutes } from './people.ts';
+import { policyRoutes } from './policies.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
+import { serviceAccountRoutes } from './service-accounts.ts';
 import type { ApiServices } from './services.ts';
+import { samlRoutes } from './saml.ts';
 import { sessionRoutes } from './sessions.ts';
 
 export interface ApiOptions {
@@ -23,6 +31,8 @@ export interface ApiOptions {
 }
 
 const maxBodyBytes = 1024 * 1024;
+/** A server that closes gives its answers so long. Connections on which nobody has asked yet would keep it a minute. */
+const closingMs = 1_000;
 
 export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   const { services, tls, requestsPerMinute } = options;
@@ -30,6 +40,11 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   // The instance's type depends on TLS only in its server; the routes do not care.
   const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
   app.decorateRequest('principal', undefined);
+  app.addHook('preClose', (done) => {
+    setTimeout(() => app.server.closeAllConnections(), closingMs).unref();
+    done();
+  });
+  app.decorateRequest('proof', undefined);
   app.setErrorHandler((cause, request, reply) => {
     const error = apiError(cause, services);
     if (
@@ -52,7 +67,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  app.setNotFoundHandler((request) => {
+  const pageOptions = { logInOrigins: services.cliLogins.map(({ issuer }) => new URL(issuer).origin) };
+  app.setNotFoundHandler((request, reply) => {
+    if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
   });
   await app.register(helmet, {
@@ -73,6 +90,10 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       security: [{ token: [] }],
     },
   });
+  await app.register(page(pageOptions));
+  await registerCookies(app);
+  await app.register(authRoutes(services));
+  await app.register(samlRoutes(services));
   await app.register(
     async (api) => {
       api.get('/health', { schema: { security: [] } }, () => ({
@@ -82,12 +103,17 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       }));
       api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
       await api.register(principalRoutes(services));
+      await api.register(peopleRoutes(services));
+      await api.register(serviceAccountRoutes(services));
       await api.register(connectionRoutes(services));
+      await api.register(maskingRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));
+      await api.register(policyRoutes(services));
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
+      await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
     },
     { prefix: '/api/v1' },
   );

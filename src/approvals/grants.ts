@@ -16,6 +16,7 @@
  */
 import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
+import type { HumanSource } from '../identity/humans.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Json } from '../lib/canonical-json.ts';
 import { newId, type Clock } from '../lib/clock.ts';
@@ -36,22 +37,17 @@ import { decisionsOf, lockRequest, type DecisionRecord, type RequestRecord } fro
 import { drift, grantDigest, type GrantInput } from './digest.ts';
 import { actor, type RecordEvent } from './events.ts';
 import { refusalError, refusalMembers, refusalOf, unknownRequest, type Refusal } from './refusal.ts';
-import {
-  approvedInput,
-  independentApprovers,
-  subjectOf,
-  type ConnectionLookup,
-  type RequestSubject,
-} from './subject.ts';
-import type { Workflow } from './workflow.ts';
+import { approvedInput, caseOf, keysOf, subjectOf, type ConnectionLookup, type RequestSubject } from './subject.ts';
+import { approvalsNeeded, progressOf, type Workflow } from './workflow.ts';
 
 export interface GrantServiceOptions {
   readonly store: Store;
   readonly record: RecordEvent;
   readonly clock: Clock;
   readonly policySet: () => PolicySet;
-  readonly workflows: readonly Workflow[];
+  readonly workflows: () => readonly Workflow[];
   readonly connections: ConnectionLookup;
+  readonly humans: HumanSource;
   /** In whose log claims are recorded. */
   readonly node: string;
   /** Told of each step of a claim before the next one: for tests that stop there. */
@@ -168,7 +164,8 @@ export class GrantService {
       await this.#step('locked');
       const { grant, request } = locked;
       const decisions = await decisionsOf(transaction, request.id);
-      const refused = (await this.#ended(transaction, locked)) ?? this.#refuse(locked, decisions, claim);
+      const refused =
+        (await this.#ended(transaction, locked)) ?? (await this.#refuse(transaction, locked, decisions, claim));
       if (refused !== undefined) {
         const members = { grant: grant.id, request: request.id, ...actor(claim.principal) };
         await record({ type: 'grant.refused', ...members, ...refusalMembers(refused) });
@@ -316,24 +313,29 @@ export class GrantService {
   }
 
   /** Everything that was checked when the request was decided is checked again: the world may have changed since. */
-  #refuse(
+  async #refuse(
+    transaction: StoreTransaction,
     { request, grant }: Locked,
     decisions: readonly DecisionRecord[],
     claim: Claim<unknown>,
-  ): Refusal | undefined {
-    const { policySet, workflows, connections } = this.#options;
+  ): Promise<Refusal | undefined> {
+    const { policySet, workflows, connections, humans } = this.#options;
     const { principal, duties } = claim;
     let subject: RequestSubject;
     try {
-      subject = subjectOf(request, decisions, workflows, connections);
+      const keys = await keysOf(transaction, humans, request, decisions, principal);
+      subject = subjectOf(request, decisions, workflows(), connections, keys);
     } catch (error) {
       // The connection is gone, or the stored input was changed: a refusal that the log has to know of.
       if (!(error instanceof CountersignError)) throw error;
       return { code: error.code, policies: [], reason: error.message, hint: error.hint };
     }
+    if (subject.input.kind === 'policy') {
+      return { code: 'grant_missing', policies: [], reason: 'a change of rules is applied, not executed' };
+    }
     const { executors } = subject.input;
     return (
-      notApproved(request, grant, decisions, subject) ??
+      notApproved(request, grant, decisions, subject, this.#options.clock.now()) ??
       refusalOf(mayExecute(policySet(), { principal, duties }, subject.duty)) ??
       notAmong(principal, duties, executors) ??
       otherwiseUsed(subject.input, claim) ??
@@ -382,12 +384,14 @@ function notApproved(
   grant: GrantRecord,
   decisions: readonly DecisionRecord[],
   subject: RequestSubject,
+  nowMs: number,
 ): Refusal | undefined {
-  const approvals = independentApprovers(subject, decisions).size;
-  const needed = subject.workflow.approvals.count;
+  const progress = progressOf(subject.workflow, caseOf(request, subject, decisions), nowMs);
+  const approvals = progress.steps.reduce((sum, step) => sum + step.approvers.length, 0);
+  const needed = approvalsNeeded(subject.workflow);
   const rejected = decisions.some((decision) => decision.verdict === 'reject');
   const sound = request.state === 'approved' && grant.digest === request.digest && !rejected;
-  if (sound && approvals >= needed) return undefined;
+  if (sound && progress.state === 'complete') return undefined;
   return {
     code: 'grant_missing',
     policies: ['countersign/approvals'],

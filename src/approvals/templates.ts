@@ -8,23 +8,24 @@
  * not overlap. What a use may deliver counts as delivered until its end is known; if that never comes, for good.
  */
 import { CountersignError } from '../errors.ts';
+import type { HumanSource } from '../identity/humans.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import { sha256Hex } from '../lib/canonical-json.ts';
 import { newId, type Clock } from '../lib/clock.ts';
-import { mayDecide } from '../policy/duty.ts';
 import type { PolicySet } from '../policy/engine.ts';
 import type { TemplateStep } from '../sql/statement-template.ts';
 import type { Store } from '../store/database.ts';
-import { findRequest, insertRequest, lockRequest, type RequestRecord } from '../store/requests.ts';
+import { decisionsOf, findRequest, insertRequest, lockRequest, type RequestRecord } from '../store/requests.ts';
 import { insertTemplate, insertUse, openTemplates, settleUse, usedSoFar } from '../store/template-uses.ts';
 import { grantInputJson, type GrantInput, type GrantTemplate } from './digest.ts';
 import { actor, type RecordEvent } from './events.ts';
 import type { GrantService } from './grants.ts';
 import { createdEvent } from './new-request.ts';
-import { refusalError, refusalMembers, refusalOf, unknownRequest } from './refusal.ts';
+import { refusalError, refusalMembers, unknownRequest } from './refusal.ts';
 import type { DecideResult, RequestService } from './requests.ts';
-import { approvedInput, outsideGroups, subjectOf, type ConnectionLookup } from './subject.ts';
-import type { Workflow } from './workflow.ts';
+import { refuseDecision } from './standing.ts';
+import { approvedInput, keysOf, subjectOf, type ConnectionLookup } from './subject.ts';
+import type { RequestTraits, Workflow } from './workflow.ts';
 
 /** What the approver says. Keys are decimal integers. */
 export interface TemplateBounds {
@@ -44,8 +45,9 @@ export interface TemplateServiceOptions {
   readonly record: RecordEvent;
   readonly clock: Clock;
   readonly policySet: () => PolicySet;
-  readonly workflows: readonly Workflow[];
+  readonly workflows: () => readonly Workflow[];
   readonly connections: ConnectionLookup;
+  readonly humans: HumanSource;
   /** The step that a held statement is, worked out from what was digested; undefined = none for certain. */
   readonly stepOf: (input: GrantInput, connection: string) => Promise<TemplateStep | undefined>;
   readonly limits: { readonly maxUses: number; readonly durationMs: number; readonly maxDurationMs: number };
@@ -122,7 +124,8 @@ export class TemplateService {
     const { clock, stepOf } = this.#options;
     const input = approvedInput(held);
     const { statement } = input;
-    const isOpen = statement !== undefined && statement.template === undefined;
+    // What is urgent is the one statement.
+    const isOpen = statement !== undefined && statement.template === undefined && held.breakGlass === undefined;
     const step = isOpen ? await stepOf(input, held.connection) : undefined;
     if (statement === undefined || step === undefined) {
       throw new CountersignError(
@@ -149,9 +152,22 @@ export class TemplateService {
       title: `loop: ${held.title}`.slice(0, 200),
       digest: sha256Hex(digestInputJson),
       digestInputJson,
-      evidence: { reason: `every step of the loop of request ${held.id}`, templateOf: held.id },
+      evidence: {
+        reason: `every step of the loop of request ${held.id}`,
+        templateOf: held.id,
+        // A workflow goes by what may be read in all.
+        traits: {
+          ...(held.evidence as { readonly traits?: RequestTraits }).traits,
+          rows: bounds.rows,
+          bytes: undefined,
+        },
+      },
       createdAt: new Date(clock.now()),
       closedAt: undefined,
+      stepDueAt: undefined,
+      escalatedSteps: 0,
+      reviewDueAt: undefined,
+      confirmedAt: undefined,
     };
   }
 
@@ -181,11 +197,12 @@ export class TemplateService {
 
   /** Before a request is made for somebody who may not decide on it; deciding looks again. */
   async #mayDecide(held: RequestRecord, { principal, duties }: { principal: Principal; duties: readonly Duty[] }) {
-    const { workflows, connections, policySet, record } = this.#options;
-    const subject = subjectOf(held, [], workflows, connections);
-    const refused =
-      refusalOf(mayDecide(policySet(), { principal, duties }, subject.duty, 'approve')) ??
-      outsideGroups(principal, subject);
+    const { store, humans, workflows, connections, policySet, record, clock } = this.#options;
+    const decisions = await decisionsOf(store, held.id);
+    const keys = await keysOf(store, humans, held, decisions, principal);
+    const subject = subjectOf(held, decisions, workflows(), connections, keys);
+    const opened = { request: held, decisions, keys, subject };
+    const refused = refuseDecision(policySet(), { principal, duties }, 'approve', opened, clock.now());
     if (refused === undefined) return;
     const members = { request: held.id, ...actor(principal), ...refusalMembers(refused) };
     await record({ type: 'request.refused', action: 'approve', ...members });

@@ -134,6 +134,11 @@ export interface ControlEvent extends Common {
     | 'request.decided'
     | 'request.refused'
     | 'request.closed'
+    | 'request.escalated'
+    | 'request.break-glass'
+    | 'request.reviewed'
+    | 'policy.applied'
+    | 'policy.refused'
     | 'grant.created'
     | 'grant.consumed'
     | 'grant.void'
@@ -144,10 +149,21 @@ export interface ControlEvent extends Common {
     | 'run.started'
     | 'run.chunk'
     | 'run.finished'
-    | `run.${'created' | 'paused' | 'resumed' | 'killed' | 'completed' | 'failed' | 'snapshot-mixed'}`
+    | `run.${'created' | 'paused' | 'resumed' | 'retried' | 'killed' | 'completed' | 'failed' | 'snapshot-mixed'}`
     | `chunk.${'leased' | 'streaming' | 'delivered' | 'sealed' | 'returned' | 'failed' | 'blocked'}`
     | 'credential.issued'
     | 'credential.revoked'
+    | 'saml.login'
+    | `person.${'removed' | 'removal-finished' | 'reactivated' | 'groups-changed'}`
+    | `scim.${'user' | 'group'}-${'created' | 'changed' | 'deleted'}`
+    | 'scim.refused'
+    | 'web-session.opened'
+    | 'web-session.ended'
+    | 'login.refused'
+    | 'people.linked'
+    | 'people.unlinked'
+    | 'people.same-email'
+    | `service-account.${'created' | 'changed' | 'offered' | 'accepted' | 'disabled' | 'enabled' | 'key-created' | 'key-revoked'}`
     | 'api.refused'
     | 'policy.changed'
     | 'worker.lost';

@@ -1,7 +1,7 @@
 /** Looks for an entry among the newest ones of a log: for what a process left behind when it died. */
 import { iterateEntries } from './verify.ts';
 import type { LogReader } from './proofs.ts';
-import { tileWidth } from './tlog.ts';
+import { tileWidth } from './tree-shape.ts';
 
 /**
  * Whether an entry that holds all of these texts was written since a moment. Reads backwards, bundle by bundle.

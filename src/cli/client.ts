@@ -39,12 +39,23 @@ export class ApiClient {
     body?: unknown,
     options: { readonly anonymous?: boolean } = {},
   ): Promise<Response> {
+    const token = options.anonymous === true ? undefined : await this.#accessToken();
+    const response = await this.#send(method, path, body, token);
+    if (response.ok) return response;
+    const error = await serverError(response);
+    const renewed = await this.#renewed(error.code, token);
+    if (renewed === undefined) throw error;
+    const again = await this.#send(method, path, body, renewed);
+    if (again.ok) return again;
+    throw await serverError(again);
+  }
+
+  async #send(method: string, path: string, body: unknown, token: string | undefined): Promise<Response> {
     const headers: Record<string, string> = {};
-    if (options.anonymous !== true) headers['authorization'] = `Bearer ${await this.#accessToken()}`;
+    if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
     if (body !== undefined) headers['content-type'] = 'application/json';
-    let response: Response;
     try {
-      response = await fetch(`${this.server}/api/v1${path}`, {
+      return await fetch(`${this.server}/api/v1${path}`, {
         method,
         headers,
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -55,8 +66,20 @@ export class ApiClient {
         cause: error,
       });
     }
-    if (response.ok) return response;
-    throw await serverError(response);
+  }
+
+  /** Another token in place of one that is too old, or has ended; undefined where there is none to be had. */
+  async #renewed(code: ErrorCode, token: string | undefined): Promise<string | undefined> {
+    if (token === undefined || (code !== 'groups_stale' && code !== 'token_expired')) return undefined;
+    if (process.env['COUNTERSIGN_TOKEN'] !== undefined) return undefined;
+    const file = process.env['COUNTERSIGN_TOKEN_FILE'];
+    const found =
+      file === undefined
+        ? (await loadToken(this.server, { tooOld: token }).catch(() => undefined))?.accessToken
+        : readFileSync(file, 'utf8').trim();
+    if (found === undefined || found === token) return undefined;
+    this.#token = found;
+    return found;
   }
 
   async #accessToken(): Promise<string> {

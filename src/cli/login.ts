@@ -18,6 +18,7 @@ import {
 } from 'openid-client';
 import { CountersignError } from '../errors.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
+import { isLoopback } from '../lib/loopback.ts';
 import { defaultHome, readLogin, removeLogin, tokenFile, withLock, writeLogin } from './token-file.ts';
 
 export interface Tokens {
@@ -118,18 +119,23 @@ export async function saveToken(server: string, tokens: Tokens, options: TokenSt
 }
 
 /**
- * The log-in for that server, renewed if its token has (nearly) ended; undefined if there is none.
+ * The log-in for that server, renewed if its token has (nearly) ended, or is the one that the server finds too old;
+ * undefined if there is none.
  * @throws CountersignError `token_expired` when it cannot be renewed; `authentication_failed` when the provider cannot be used
  */
-export async function loadToken(server: string, options: TokenStoreOptions = {}): Promise<Tokens | undefined> {
+export async function loadToken(
+  server: string,
+  options: TokenStoreOptions & { readonly tooOld?: string | undefined } = {},
+): Promise<Tokens | undefined> {
   const file = tokenFile(options.home ?? defaultHome(), server);
   const clock = options.clock ?? systemClock;
+  const isGood = (tokens: Tokens) => isFresh(tokens, clock) && tokens.accessToken !== options.tooOld;
   const stored = await storedTokens(file, server);
-  if (stored === undefined || isFresh(stored, clock)) return stored;
+  if (stored === undefined || isGood(stored)) return stored;
   return withLock(file, async () => {
     // Whoever held the lock before may have renewed it.
     const current = await storedTokens(file, server);
-    if (current === undefined || isFresh(current, clock)) return current;
+    if (current === undefined || isGood(current)) return current;
     const renewed = await renew(server, current);
     await saveToken(server, renewed, options);
     return renewed;
@@ -173,7 +179,7 @@ async function discover(issuer: string, clientId: string, secret: string | undef
   const url = URL.parse(issuer);
   if (url === null) throw new CountersignError('input_invalid', `${JSON.stringify(issuer)} is no issuer address`);
   const authentication = secret === undefined ? None() : ClientSecretPost(secret);
-  const loopback = url.protocol === 'http:' && /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
+  const loopback = url.protocol === 'http:' && isLoopback(url.hostname);
   return discovery(url, clientId, undefined, authentication, {
     timeout: requestTimeoutSeconds,
     // Secrets travel unencrypted only inside this machine.

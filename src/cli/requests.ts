@@ -5,6 +5,17 @@ import { sha256Hex } from '../lib/canonical-json.ts';
 import { authorsText, count, facts, print, show, table } from './output.ts';
 import { planText, type PlanView } from './plan-text.ts';
 import type { CommandContext } from './context.ts';
+import {
+  decisionBody,
+  decisionText,
+  offerText,
+  templateFacts,
+  type DecisionOptions,
+  type DecisionView,
+  type TemplateOffer,
+  type TemplateView,
+} from './decision-text.ts';
+import { changesText } from './policies.ts';
 
 interface RequestView {
   readonly id: string;
@@ -17,25 +28,6 @@ interface RequestView {
   readonly digest: string;
   readonly createdAt: string;
   readonly expiresAt: string;
-}
-
-interface TemplateView {
-  readonly text: string;
-  readonly form: string;
-  readonly key: string;
-  readonly lowest: string;
-  readonly highest: string;
-  readonly uses: number;
-  readonly anySession: boolean;
-}
-
-/** A loop that a template could let run. */
-interface TemplateOffer {
-  readonly text: string;
-  readonly form: string;
-  readonly key: string;
-  readonly low: string;
-  readonly high: string | null;
 }
 
 interface Executors {
@@ -52,6 +44,7 @@ interface RequestDetailView extends RequestView {
     readonly source?: string;
     readonly reason?: string;
     readonly template?: TemplateOffer;
+    readonly message?: string;
   };
   readonly decisions: readonly {
     readonly human: string;
@@ -67,6 +60,31 @@ interface RequestDetailView extends RequestView {
   };
   readonly approvalsNeeded: number;
   readonly approvalsGiven: number;
+  readonly steps: readonly StepView[];
+  readonly you: {
+    readonly may: readonly string[];
+    readonly reasons: readonly { readonly action: string; readonly reason: string }[];
+  };
+  readonly breakGlass?: {
+    readonly human: string;
+    readonly reason: string;
+    readonly at: string;
+    readonly reviewers: number;
+  };
+  readonly reviewDueAt?: string;
+  readonly confirmedAt?: string;
+  readonly reviews: readonly { readonly human: string; readonly verdict: string; readonly comment: string }[];
+}
+
+interface StepView {
+  readonly no: number;
+  readonly state: string;
+  readonly needed: number;
+  readonly allOf: readonly string[];
+  readonly groups?: readonly string[];
+  readonly approvals: readonly { readonly human: string }[];
+  readonly deciders?: readonly string[];
+  readonly dueAt?: string;
 }
 
 /** requests list, show, approve, reject, withdraw */
@@ -77,8 +95,10 @@ export function requestCommands(program: Command, context: CommandContext): void
     .command('list')
     .description('requests, newest first')
     .option('--state <state>', 'pending, approved, rejected, withdrawn or expired')
-    .action(async (options: { state?: string }) => {
-      const query = options.state === undefined ? '' : `?state=${encodeURIComponent(options.state)}`;
+    .option('--inbox', 'only what you may approve now, oldest first', false)
+    .action(async (options: { state?: string; inbox: boolean }) => {
+      const state = options.state === undefined ? '' : `?state=${encodeURIComponent(options.state)}`;
+      const query = options.inbox ? '?view=waiting' : state;
       const answer = await context.client().get<{ requests: RequestView[] }>(`/requests${query}`);
       show({ json: context.json() }, answer, () =>
         table(
@@ -142,6 +162,8 @@ export function requestCommands(program: Command, context: CommandContext): void
     });
   }
 
+  breakGlassCommands(requests, context);
+
   requests
     .command('withdraw')
     .description('take your own request back')
@@ -152,60 +174,115 @@ export function requestCommands(program: Command, context: CommandContext): void
     });
 }
 
-interface DecisionOptions {
-  readonly comment: string;
-  readonly template?: boolean;
-  readonly fromKey?: string;
-  readonly untilKey?: string;
-  readonly rows?: string;
-  readonly uses?: string;
-  readonly expires?: string;
-  readonly anySession?: boolean;
+/** requests break-glass, review */
+function breakGlassCommands(requests: Command, context: CommandContext): void {
+  requests
+    .command('break-glass')
+    .description('in an emergency: ask that fewer others approve before, and more review afterwards')
+    .argument('<id>')
+    .requiredOption('-m, --reason <text>', 'why it cannot wait; everybody is told')
+    .action(async (id: string, options: { reason: string }) => {
+      const route = `/requests/${encodeURIComponent(id)}/break-glass`;
+      const answer = await context.client().post<RequestDetailView>(route, options);
+      show(
+        { json: context.json() },
+        answer,
+        () =>
+          `${answer.id}: break-glass; somebody else still has to approve, and ${answer.breakGlass?.reviewers} review it afterwards`,
+      );
+    });
+
+  requests
+    .command('review')
+    .description('confirm what was approved by break-glass, or object to it')
+    .argument('<id>')
+    .option('--ok', 'it was right', false)
+    .option('--object', 'it was not; needs a comment', false)
+    .option('-m, --comment <text>', 'why', '')
+    .action(async (id: string, options: { ok: boolean; object: boolean; comment: string }) => {
+      if (options.ok === options.object) throw new CountersignError('input_invalid', 'say either --ok or --object');
+      const body = { verdict: options.ok ? 'ok' : 'object', comment: options.comment };
+      const answer = await context.client().post<RequestDetailView>(`/requests/${encodeURIComponent(id)}/review`, body);
+      show({ json: context.json() }, answer, () =>
+        answer.confirmedAt === undefined
+          ? `${answer.id}: recorded; it is not confirmed yet`
+          : `${answer.id}: confirmed`,
+      );
+    });
 }
 
-type DecisionView = RequestView & { readonly grant?: { readonly id: string; readonly expiresAt: string } };
+function stepText(step: StepView): string {
+  const who = [
+    ...step.allOf.map((group) => `one of ${group}`),
+    ...(step.groups === undefined ? [] : [`of ${step.groups.join(' or ')}`]),
+  ];
+  const given = step.approvals.map(({ human }) => human).join(', ');
+  return [
+    `${step.state}, ${step.approvals.length} of ${step.needed}`,
+    ...who,
+    ...(given === '' ? [] : [`approved by ${given}`]),
+    ...(step.state === 'open' && step.dueAt !== undefined ? [`until ${step.dueAt}`] : []),
+  ].join('; ');
+}
 
-function decisionBody(options: DecisionOptions): object {
-  const { comment, template, fromKey, untilKey, rows, uses, expires, anySession } = options;
-  if (template !== true) {
-    if ([fromKey, untilKey, rows, uses, expires, anySession].some((one) => one !== undefined)) {
-      throw new CountersignError('input_invalid', 'bounds are for a template: add --template');
-    }
-    return { comment };
-  }
-  if (untilKey === undefined || rows === undefined) {
-    throw new CountersignError('input_invalid', 'a template needs --until-key and --rows');
-  }
-  return {
-    comment,
-    template: {
-      fromKey,
-      untilKey,
-      rows: wholeNumber('--rows', rows),
-      ...(uses === undefined ? {} : { uses: wholeNumber('--uses', uses) }),
-      ...(expires === undefined ? {} : { expiresMs: milliseconds(expires) }),
-      ...(anySession === true ? { anySession } : {}),
-    },
+function stateFacts(one: RequestDetailView): [string, string | undefined][] {
+  const { breakGlass } = one;
+  return [
+    ['approvals', `${one.approvalsGiven} of ${one.approvalsNeeded}`],
+    ...one.steps.map((step): [string, string] => [`step ${step.no}`, stepText(step)]),
+    ['break-glass', breakGlass && `${breakGlass.human} at ${breakGlass.at}: ${breakGlass.reason}`],
+    [
+      'review',
+      one.reviewDueAt &&
+        (one.confirmedAt === undefined ? `until ${one.reviewDueAt}` : `confirmed at ${one.confirmedAt}`),
+    ],
+    ...one.reviews.map((review): [string, string] => [
+      'review',
+      `${review.human}: ${review.verdict} ${review.comment}`,
+    ]),
+    ...one.decisions.map((decision): [string, string] => [
+      decision.verdict,
+      `by ${decision.human} at ${decision.decidedAt}: ${decision.comment}`,
+    ]),
+    [
+      'you',
+      one.state !== 'pending'
+        ? undefined
+        : (one.you.reasons.find(({ action }) => action === 'approve')?.reason ?? 'may approve this'),
+    ],
+  ];
+}
+
+/** A change of rules. */
+function policyText(one: RequestDetailView): string {
+  const input = JSON.parse(one.digestInputJson) as {
+    from: string;
+    to: string;
+    changes: Parameters<typeof changesText>[0];
+    connections: readonly string[];
   };
-}
-
-function wholeNumber(option: string, text: string): number {
-  if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new CountersignError('input_invalid', `${option}: ${JSON.stringify(text)} is no whole number`);
-}
-
-const unitsMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
-
-function milliseconds(text: string): number {
-  const [, count, unit] = /^(\d{1,9})([smh])$/.exec(text) ?? [];
-  if (count !== undefined && unit !== undefined) return Number(count) * (unitsMs[unit] ?? 0);
-  throw new CountersignError('input_invalid', `--expires: ${JSON.stringify(text)} is no time like 90s, 30m or 2h`);
-}
-
-function decisionText({ id, state, grant }: DecisionView, { template }: DecisionOptions): string {
-  if (grant === undefined) return `${id}: ${state === 'pending' ? 'recorded; more approvals are needed' : state}`;
-  const how = template === true ? 'may be used by every step of the loop' : 'may be used once';
-  return `${id}: approved; grant ${grant.id} ${how} until ${grant.expiresAt}`;
+  return [
+    facts([
+      ['request', `${one.id}: ${one.title}`],
+      ['state', one.state],
+      ['asked by', one.requesterId],
+      ['why', one.evidence.message],
+      ...stateFacts(one),
+      [
+        'grant',
+        one.grant && `${one.grant.state}${one.grant.voidReason === undefined ? '' : ` (${one.grant.voidReason})`}`,
+      ],
+    ]),
+    '',
+    colors.bold('what is signed'),
+    facts([
+      ['digest', `sha256:${one.digest}`],
+      ['from rules', `sha256:${input.from}`],
+      ['to rules', `sha256:${input.to}; all of them: countersign requests show ${one.id} --digest`],
+      ['connections', input.connections.join(', ')],
+    ]),
+    changesText(input.changes),
+  ].join('\n');
 }
 
 function executorsText({ duty, groups, principal, session }: Executors): string {
@@ -217,32 +294,12 @@ function executorsText({ duty, groups, principal, session }: Executors): string 
   ].join(' ');
 }
 
-function templateFacts(template: TemplateView | undefined): [string, string][] {
-  if (template === undefined) return [];
-  const { text, form, key, lowest, highest, uses, anySession } = template;
-  return [
-    ['every step of', text],
-    ['keys', `${key} from ${lowest} to ${highest}, upwards, none twice (${form})`],
-    ['statements', `${count(uses)} at most, ${anySession ? 'also of later sessions' : 'of this session'}`],
-  ];
-}
-
-function offerText(id: string, { text, key, low, high }: TemplateOffer): string {
-  return [
-    colors.bold('the loop of which it is a step'),
-    facts([
-      ['statement', text],
-      ['key', `${key}, now from ${low}${high === null ? '' : ` to ${high}`}`],
-      ['to approve all of it', `countersign requests approve ${id} --template --until-key N --rows N`],
-    ]),
-  ].join('\n');
-}
-
 function cap(limit: number | null, unit: string): string {
   return limit === null ? `no cap on ${unit}` : `${count(limit)} ${unit}`;
 }
 
 function requestText(one: RequestDetailView): string {
+  if (one.kind === 'policy') return policyText(one);
   const input = JSON.parse(one.digestInputJson) as Record<string, unknown> & {
     statement?: {
       text: string;
@@ -279,11 +336,7 @@ function requestText(one: RequestDetailView): string {
       ['asked by', one.requesterId],
       ['authors', authorsText(one.authors)],
       ['why it waits', one.evidence.reason],
-      ['approvals', `${one.approvalsGiven} of ${one.approvalsNeeded}`],
-      ...one.decisions.map((decision): [string, string] => [
-        decision.verdict,
-        `by ${decision.human} at ${decision.decidedAt}: ${decision.comment}`,
-      ]),
+      ...stateFacts(one),
       [
         'grant',
         one.grant === undefined

@@ -3,6 +3,7 @@
  * environment variables for settings. Every limit is here, with its default and its unit in the name.
  */
 import { z } from 'zod';
+import { binding, defaultBindings, labels, maskingTemplate, policyFile, workflow } from './rules-schema.ts';
 
 /** A secret is written in place, or (better) named: an environment variable or a file that holds it. */
 const secret = z.union([
@@ -11,7 +12,6 @@ const secret = z.union([
   z.strictObject({ file: z.string().min(1) }),
 ]);
 
-const labels = z.record(z.string(), z.string()).default({});
 const port = z.int().min(0).max(65_535);
 const positive = z.int().min(1);
 
@@ -83,58 +83,150 @@ const connection = z.strictObject({
   }),
 });
 
-const duty = z.enum(['designer', 'approver', 'executor', 'auditor', 'admin']);
-
-const binding = z.strictObject({ group: z.string().min(1), duties: z.array(duty).min(1), labels });
-
-const maskName = z.enum(['redact', 'null', 'last4', 'hash', 'email-domain', 'year']);
-const mask = z.union([
-  maskName,
-  z.strictObject({ kind: z.literal('partial'), keepStart: z.int().min(0), keepEnd: z.int().min(0) }),
-  z.strictObject({ kind: z.literal('truncate-date'), to: z.enum(['year', 'month']) }),
-  z.strictObject({ kind: z.literal('round'), to: z.number().positive() }),
-]);
-
-/** What a statement may ask about a masked column that it filters by; `perHour`: constants that it is compared with. */
-const predicates = z.union([
-  z.enum(['deny', 'is-null']),
-  z.strictObject({ kind: z.literal('equality'), perHour: z.int().min(1).max(1_000_000) }),
-]);
-
-const detectorName = z.enum(['card', 'ssn', 'iban', 'email', 'phone', 'ip', 'jwt', 'cloud-key']);
-
-const maskingTemplate = z.strictObject({
-  name: z.string().min(1),
-  appliesTo: labels,
-  columns: z.array(z.strictObject({ match: z.string().min(1), mask, predicates: predicates.optional() })).default([]),
-  detectors: z
-    .array(
-      z.strictObject({
-        detect: z.union([detectorName, z.strictObject({ name: z.string().min(1), pattern: z.string().min(1) })]),
-        mask: z.enum(['redact', 'last4', 'hash']).default('redact'),
-      }),
-    )
-    .default([]),
-});
-
 const serviceAccount = z.strictObject({
   name: z.string().min(1),
-  /** The subject of its tokens at the identity provider (the client id for client credentials). */
-  subject: z.string().min(1),
+  /** The subject of its tokens at the identity provider (the client id for client credentials); none for a workload only. */
+  subject: z.string().min(1).optional(),
+  /** The provider that issues these tokens. */
+  provider: z.string().min(1).default('default'),
   owner: z.string().min(1),
   groups: z.array(z.string()).optional(),
 });
 
-const workflow = z.strictObject({
-  match: z.prefault(z.strictObject({ labels, kinds: z.array(z.enum(['job', 'statement', 'session'])).optional() }), {}),
-  approvals: z.prefault(z.strictObject({ count: positive.default(1), groups: z.array(z.string()).optional() }), {}),
-  /** How long a request waits for its decision. */
-  expiresMs: positive.default(24 * 60 * 60_000),
-  /** How long an approved grant may be used. */
-  grantExpiresMs: positive.default(24 * 60 * 60_000),
-  /** Author, approver and executor are all distinct. */
-  strict: z.boolean().default(false),
+/** What every OpenID provider has to be told about; a preset (identity/presets.ts) fills in what is left out. */
+const oidcSettings = {
+  preset: z.enum(['okta', 'entra', 'keycloak', 'google']).optional(),
+  /** For the log-in page. Default: the host of the issuer. */
+  title: z.string().min(1).max(100).optional(),
+  /** What `aud` of access tokens must hold. */
+  audience: z.string().min(1).default('countersign'),
+  /** The public client that the command line uses for the device flow. */
+  clientId: z.string().min(1).default('countersign-cli'),
+  /** How the page logs people in: the authorization code flow of this client. Without a secret it is a public client. */
+  web: z.prefault(
+    z.strictObject({
+      /** Default: clientId. */
+      clientId: z.string().min(1).optional(),
+      clientSecret: secret.optional(),
+      /** Default: openid, profile, email, offline_access, and what the preset adds. */
+      scopes: z
+        .array(z.string().min(1))
+        .refine((scopes) => scopes.includes('openid'), 'without the scope openid there is no ID token')
+        .optional(),
+      /** More parameters of the authorization request: `prompt: consent`, Google's `access_type: offline`. */
+      parameters: z.record(z.string(), z.string()).optional(),
+    }),
+    {},
+  ),
+  /** What the command line asks for in the device flow. */
+  cliScopes: z.array(z.string().min(1)).min(1).default(['openid', 'offline_access']),
+  /** The claim that lists the groups, or a path of members to it. Default: groups. */
+  groupsClaim: z.string().min(1).optional(),
+  /** Signature algorithms that are taken. Default: RS256, PS256, ES256, EdDSA. */
+  algorithms: z
+    .array(
+      z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']),
+    )
+    .min(1)
+    .optional(),
+  /** By how much the provider's clock may differ. */
+  clockToleranceMs: z.int().min(0).max(600_000).default(30_000),
+  /** How long the provider's keys are used without looking again. */
+  jwksCacheMs: positive.default(600_000),
+  /** The least time between two looks because of a key that is not known. */
+  jwksCooldownMs: z.int().min(0).default(10_000),
+  /**
+   * Where groups are read anew when somebody approves or executes with an access token: the provider's userinfo, its
+   * introspection (RFC 7662), or only the token itself, which then must be younger than groupsMaxAgeMs.
+   * Default: introspection where it is configured, else userinfo.
+   */
+  freshGroups: z.enum(['userinfo', 'introspection', 'token']).optional(),
+  /** The client that asks the introspection endpoint. */
+  introspection: z.strictObject({ clientId: z.string().min(1), clientSecret: secret }).optional(),
+} as const;
+
+const providerName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a provider name is lower-case letters, digits, - and _');
+
+const oidcProvider = z.strictObject({
+  kind: z.literal('oidc'),
+  name: providerName,
+  issuer: z.url(),
+  ...oidcSettings,
 });
+
+/** People who log in with SAML 2.0. Their principals are `NAME:NAMEID`. */
+const samlProvider = z.strictObject({
+  kind: z.literal('saml'),
+  name: providerName,
+  /** For the log-in page. */
+  title: z.string().min(1).optional(),
+  /** The single sign-on address of the provider (HTTP-Redirect binding). */
+  entryPoint: z.url({ protocol: /^https?$/ }),
+  /** The provider's entity id. */
+  idpIssuer: z.string().min(1),
+  /** PEM certificates (RSA) of which one has signed every assertion; two during a change of keys. */
+  idpCertFiles: z.array(z.string().min(1)).min(1),
+  /** Our entity id; default: the address of our metadata. */
+  spEntityId: z.string().min(1).optional(),
+  /** What the assertion's audience must name; default: our entity id. */
+  audience: z.string().min(1).optional(),
+  groupsAttribute: z.string().min(1),
+  /** Only an attribute whose values the provider has verified: commits are attributed by it. */
+  emailAttribute: z.string().min(1).optional(),
+  nameAttribute: z.string().min(1).optional(),
+  clockToleranceMs: z.int().min(0).max(600_000).default(30_000),
+  /** How long a person has for the log-in at the provider. */
+  loginTimeoutMs: positive.default(15 * 60_000),
+  /** Take log-ins that began at the provider. Then anybody who can make a browser post can log it in as themselves. */
+  allowUnsolicited: z.boolean().default(false),
+});
+
+const identityProvider = z.discriminatedUnion('kind', [oidcProvider, samlProvider]);
+
+/** A JWT of this issuer whose claims all match is the service account. */
+const workload = z.strictObject({
+  name: z.string().min(1),
+  issuer: z.url(),
+  audience: z.string().min(1),
+  /** By claim, or path to it: the text, the texts of which it is one, or how it starts. */
+  claims: z.record(
+    z.string().min(1),
+    z.union([z.string().min(1), z.array(z.string().min(1)).min(1), z.strictObject({ startsWith: z.string().min(1) })]),
+  ),
+  /** The name of one of identity.serviceAccounts, which has an owner and groups. */
+  serviceAccount: z.string().min(1),
+  algorithms: oidcSettings.algorithms,
+  clockToleranceMs: oidcSettings.clockToleranceMs,
+  jwksCacheMs: oidcSettings.jwksCacheMs,
+  jwksCooldownMs: oidcSettings.jwksCooldownMs,
+});
+
+/** The SCIM 2.0 server: the identity provider writes people and groups here. */
+const scim = z
+  .strictObject({
+    /** What clients show as Bearer: at least 32 characters of a random text, or its SHA-256 in hex. */
+    token: secret.optional(),
+    tokenHash: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'a token hash is SHA-256 in lower-case hex')
+      .optional(),
+    /** The provider that these people log in with; left out = `identity.issuer`. */
+    provider: z.string().min(1).optional(),
+    /** The attribute that is the subject (`sub`, NameID) at that provider. */
+    subjectFrom: z.enum(['externalId', 'userName', 'emails']),
+    /** What a group is called in bindings and policies. */
+    groupsFrom: z.enum(['displayName', 'externalId']).default('displayName'),
+    /** true: nobody of that provider comes in who is not an active user here. */
+    required: z.boolean().default(false),
+    requestsPerMinute: positive.default(1_200),
+    maxUsers: positive.default(100_000),
+    maxGroupMembers: positive.default(10_000),
+  })
+  .refine((one) => (one.token === undefined) !== (one.tokenHash === undefined), {
+    error: 'either token or tokenHash is needed',
+  });
 
 export const configurationSchema = z.strictObject({
   /** The name of this node in the log and in sessions. */
@@ -177,28 +269,52 @@ export const configurationSchema = z.strictObject({
       publicUrl: z.url().optional(),
       tls: tlsFiles.optional(),
       requestsPerMinute: positive.default(1_200),
+      /** Pages of one principal that hear of changes at one time. */
+      maxEventStreams: positive.default(12),
+      /** A log-in of the page ends after this, whatever happens. */
+      webSessionTtlMs: positive.default(8 * 60 * 60_000),
+      /** And when the page asks for nothing for so long. */
+      webSessionIdleMs: positive.default(60 * 60_000),
     }),
     {},
   ),
-  identity: z.strictObject({
-    issuer: z.url(),
-    audience: z.string().min(1).default('countersign'),
-    /** The public client that the command line uses for the device flow. */
-    clientId: z.string().min(1).default('countersign-cli'),
-    groupsClaim: z.string().min(1).default('groups'),
-    serviceAccounts: z.array(serviceAccount).default([]),
-  }),
-  bindings: z.array(binding).default([
-    { group: 'chunk-designers', duties: ['designer'], labels: {} },
-    { group: 'chunk-executors', duties: ['approver', 'executor'], labels: {} },
-    { group: 'auditors', duties: ['auditor'], labels: {} },
-  ]),
+  identity: z
+    .strictObject({
+      /** The provider `default`: its subjects are the ids of principals. */
+      issuer: z.url().optional(),
+      ...oidcSettings,
+      /** Further identity providers; their principals are `NAME:SUBJECT`. */
+      providers: z.array(identityProvider).default([]),
+      serviceAccounts: z.array(serviceAccount).default([]),
+      /** Jobs of CI systems that are service accounts. */
+      workloads: z.array(workload).default([]),
+      accounts: z.prefault(
+        z.strictObject({
+          /** The longest life of a service account's key. */
+          keyMaxTtlMs: positive.default(90 * 24 * 60 * 60_000),
+          /** A service account of the store rests when its owner has not logged in for so long. */
+          ownerUnseenMs: positive.default(30 * 24 * 60 * 60_000),
+        }),
+        {},
+      ),
+      /** Pairs of names (or e-mail addresses) that are one human. */
+      links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
+      scim: scim.optional(),
+      /** How often each node looks for people who left, or whose groups changed, by way of another node. */
+      leaversPollMs: positive.default(1_000),
+      /** How old the knowledge of somebody's groups may be when they approve or execute and nobody can be asked. */
+      groupsMaxAgeMs: positive.default(15 * 60_000),
+    })
+    .refine(({ issuer, providers }) => issuer !== undefined || providers.length > 0, {
+      error: 'an issuer (identity.issuer) or at least one of identity.providers is needed',
+    }),
+  bindings: z.array(binding).default(defaultBindings),
   connections: z.array(connection).min(1),
   masking: z.array(maskingTemplate).default([]),
   policies: z.prefault(
     z.strictObject({
-      /** Cedar files, added to the built-in rules. */
-      files: z.array(z.string()).default([]),
+      /** Cedar files, added to the built-in rules; or their texts in place, with the names that errors and ids use. */
+      files: z.array(z.union([z.string(), policyFile])).default([]),
       /** false: the built-in permissions are left out (the built-in prohibitions never are). */
       defaults: z.boolean().default(true),
     }),
@@ -222,6 +338,8 @@ export const configurationSchema = z.strictObject({
     z.strictObject({
       leaseMs: positive.default(60_000),
       attempts: positive.default(3),
+      /** How often a failed chunk may be set going again by hand, each time with that many attempts. */
+      retries: z.int().min(0).default(5),
       /** How long the shared snapshot of a run may be held open at the target. */
       snapshotMaxAgeMs: positive.default(60 * 60_000),
     }),
@@ -232,6 +350,11 @@ export const configurationSchema = z.strictObject({
 export type Configuration = z.infer<typeof configurationSchema>;
 export type ConnectionConfiguration = Configuration['connections'][number];
 export type GatewayLimits = Configuration['gateway']['limits'];
+export type IdentityConfiguration = Configuration['identity'];
+export type OidcProviderConfiguration = z.infer<typeof oidcProvider>;
+export type WorkloadConfiguration = z.infer<typeof workload>;
 export type Secret = z.infer<typeof secret>;
+export type SamlProviderConfiguration = z.infer<typeof samlProvider>;
+export type ScimConfiguration = z.infer<typeof scim>;
 export type MaskingTemplateConfiguration = Configuration['masking'][number];
 export type WorkflowConfiguration = Configuration['workflows'][number];

@@ -7,7 +7,9 @@ import type { GrantInput, GrantTarget } from '../approvals/digest.ts';
 import type { GrantService } from '../approvals/grants.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { TemplateService, UseAnswer } from '../approvals/templates.ts';
+import type { RequestTraits } from '../approvals/workflow.ts';
 import { CountersignError } from '../errors.ts';
+import type { Duty, Principal } from '../identity/principal.ts';
 import { definitionDigests } from '../sql/catalogue.ts';
 import type { TemplateStep } from '../sql/statement-template.ts';
 import { isTemporary } from '../sql/temporary.ts';
@@ -30,6 +32,12 @@ export interface HoldServiceOptions {
   readonly addressOf: (requestId: string) => string;
   readonly holdTimeoutMs: number;
   readonly maxStatementBytes: number;
+  /** Groups as they are now, which a session's log-in does not say. @throws groups_stale */
+  readonly principals: {
+    recentPrincipal(principal: Principal): Promise<Principal>;
+    knownPrincipal(principal: Principal): Promise<Principal>;
+  };
+  readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
 }
 
 export class HoldService {
@@ -40,12 +48,13 @@ export class HoldService {
 
   async open(question: HoldQuestion): Promise<OpenHold> {
     const { requests, holdTimeoutMs, addressOf } = this.#options;
-    const { principal, sessionId } = question.identity;
     const input = await this.#input(question);
     const template = this.#step(question);
+    const { sessionId } = question.identity;
+    const principal = await this.#options.principals.recentPrincipal(question.identity.principal);
     const request = await requests.create({
       requester: principal,
-      duties: question.identity.duties,
+      duties: this.#options.dutiesOn(principal, question.connection),
       connection: question.connection,
       title: titleOf(question),
       input,
@@ -61,6 +70,7 @@ export class HoldService {
         })),
         ...(template === undefined ? {} : { template: offer(template) }),
       },
+      traits: this.#traits(question),
       expiresMs: holdTimeoutMs,
     });
     return { requestId: request.id, address: addressOf(request.id), expiresAtMs: request.expiresAt.getTime() };
@@ -72,9 +82,11 @@ export class HoldService {
     await this.#options.connection(connection).gate.refresh();
     const step = this.#step(question);
     if (step === undefined) return { kind: 'none', reason: undefined };
-    const { principal, duties, sessionId } = identity;
+    const { principals, dutiesOn, templates } = this.#options;
+    const principal = await principals.recentPrincipal(identity.principal);
+    const duties = dutiesOn(principal, connection);
     const input = await this.#input(question);
-    return this.#options.templates.use({ principal, duties, sessionId, connection, step, input });
+    return templates.use({ principal, duties, sessionId: identity.sessionId, connection, step, input });
   }
 
   #step(question: HoldQuestion): TemplateStep | undefined {
@@ -109,12 +121,13 @@ export class HoldService {
       await grants.void({ requestId }, 'the client that waited is gone', identity.principal);
       return refused(await this.#refusal(hold, 'withdrawn', signal));
     }
-    // The definitions and rules as they are now, not as they were when the question was asked.
+    // Definitions, rules and groups as they are now, not as they were when the question was asked.
     await this.#options.connection(question.connection).gate.refresh();
+    const principal = await this.#options.principals.knownPrincipal(identity.principal);
     const claimed = await grants.claim({
       requestId,
-      principal: identity.principal,
-      duties: identity.duties,
+      principal,
+      duties: this.#options.dutiesOn(principal, question.connection),
       sessionId: identity.sessionId,
       current: await this.#input(question),
     });
@@ -151,6 +164,23 @@ export class HoldService {
         hint: `see ${address}; for a bulk read, register a chunk job: countersign jobs push`,
       },
     );
+  }
+
+  /** By which a workflow may be chosen. How many bytes a statement returns, nobody knows before. */
+  #traits({ connection, facts }: HoldQuestion): RequestTraits {
+    const snapshot = this.#options.connection(connection).gate.fresh();
+    // The bound is one of rows that come back; how many a write touches is not known.
+    const rows = facts.map((one) => (one.class === 'read' || one.class === 'copy-out' ? one.rowsAtMost : undefined));
+    return {
+      touchesMasked:
+        snapshot === undefined ||
+        (!snapshot.nothingMasked &&
+          facts.some(
+            (one) =>
+              one.unknowns.length > 0 || one.relations.some((relation) => snapshot.maskIndex.touches(relation.oid)),
+          )),
+      rows: rows.includes(undefined) ? undefined : rows.reduce<number>((sum, one) => sum + (one ?? 0), 0),
+    };
   }
 
   async #input(question: HoldQuestion): Promise<GrantInput> {

@@ -68,12 +68,25 @@ export interface ListenerOptions {
   readonly onError: (cause: unknown) => CountersignError;
 }
 
-interface LiveSession {
+/** Which sessions: those of one credential, or all of a principal. */
+export type SessionMatch = { readonly credentialUser: string } | { readonly principalId: string };
+
+interface SessionOwner {
+  readonly principalId: string;
+  /** What it was opened with: a credential's user, a principal, or the mark of a key. */
+  readonly credentialUser: string;
+}
+
+interface LiveSession extends SessionOwner {
   readonly gate: GateSession;
   readonly upstream: Upstream;
   readonly socket: net.Socket;
-  readonly principalId: string;
-  readonly credentialUser: string;
+}
+
+/** A session that is known by whose it is, and not open yet. */
+interface PendingSession extends SessionOwner {
+  /** Why it must not open any more. */
+  refusal: CountersignError | undefined;
 }
 
 /** Above this many unsent bytes the other side is not read any more. */
@@ -85,6 +98,7 @@ export class PostgresListener {
   readonly #options: ListenerOptions;
   readonly #clientTls: ClientTls | undefined;
   readonly #sessions = new Map<string, LiveSession>();
+  readonly #pending = new Set<PendingSession>();
   readonly #sockets = new Set<net.Socket>();
   readonly #handshakes = new Set<net.Socket>();
   readonly #closing = new Set<Promise<void>>();
@@ -101,14 +115,14 @@ export class PostgresListener {
     return this.#sessions.size;
   }
 
-  /** Ends the live sessions that `match` picks: credentials revoked, a leaver. */
-  endSessions(
-    match: (session: { principalId: string; credentialUser: string }) => boolean,
-    error: CountersignError,
-  ): number {
+  /** Ends the sessions that `match` picks, those too that are about to open: credentials revoked, a leaver. */
+  endSessions(match: SessionMatch, error: CountersignError): number {
+    const isPicked = (one: SessionOwner): boolean =>
+      'principalId' in match ? one.principalId === match.principalId : one.credentialUser === match.credentialUser;
+    for (const pending of this.#pending) if (isPicked(pending)) pending.refusal = error;
     let ended = 0;
     for (const session of this.#sessions.values()) {
-      if (!match(session)) continue;
+      if (!isPicked(session)) continue;
       session.gate.fail(error);
       ended++;
     }
@@ -250,6 +264,12 @@ export class PostgresListener {
     });
     const settings = startupSettings(opening.parameters, admissions, limits.statementTimeoutMs);
     const leave = await this.#options.seats.take(who.principal.id);
+    const pending: PendingSession = {
+      principalId: who.principal.id,
+      credentialUser: who.openedWith,
+      refusal: undefined,
+    };
+    this.#pending.add(pending);
     try {
       await connection.gate.refresh();
       const upstream = await this.#logIn(connection, identity, settings.upstream);
@@ -259,11 +279,11 @@ export class PostgresListener {
           identity,
           admissions,
           who,
-          user,
           database,
           application,
           minor,
           leave,
+          pending,
         });
       } catch (error) {
         upstream.destroy();
@@ -272,6 +292,8 @@ export class PostgresListener {
     } catch (error) {
       leave();
       throw error;
+    } finally {
+      this.#pending.delete(pending);
     }
   }
 
@@ -345,6 +367,11 @@ export class PostgresListener {
       }),
     );
     await log.durable(index);
+    const { refusal } = opening.pending;
+    if (refusal !== undefined) {
+      await this.#neverOpened(identity.sessionId, chain, refusal);
+      throw refusal;
+    }
     const processId = randomBytes(4).readInt32BE(0) & 0x7fffffff;
     const key = { processId, secretKey: randomBytes(cancelKeyBytes(minor)) };
     const rest = handshake.release();
@@ -352,8 +379,17 @@ export class PostgresListener {
     this.#relay(handshake.socket, upstream, { ...opening, key, rest, recording, chain });
   }
 
+  /** Somebody ended the session while it opened: nothing was forwarded. */
+  async #neverOpened(session: string, chain: SessionChain, refusal: CountersignError): Promise<void> {
+    const { log, clock, node, controlPlane } = this.#options;
+    const totals = { statements: 0, rows: 0, maskedCells: 0 };
+    const at = timestamp(clock.now());
+    log.append(chain.encode({ type: 'session.closed', at, node, session, ...totals, reason: refusal.message }));
+    await controlPlane.sessionClosed(session, totals);
+  }
+
   #relay(socket: net.Socket, upstream: Upstream, session: OpenSession): void {
-    const { identity, admissions, user, key, rest, recording, chain } = session;
+    const { identity, admissions, who, key, rest, recording, chain } = session;
     const { limits, controlPlane, log, clock, node, onError } = this.#options;
     const mapKey = cancelKey(key.processId, key.secretKey);
     const clientBlocks = new Set<string>();
@@ -424,7 +460,13 @@ export class PostgresListener {
     };
     this.#watch.add(watched);
     admissions.whenUncertain(() => gate.fail(uncertainty()));
-    this.#sessions.set(mapKey, { gate, upstream, socket, principalId: identity.principal.id, credentialUser: user });
+    this.#sessions.set(mapKey, {
+      gate,
+      upstream,
+      socket,
+      principalId: identity.principal.id,
+      credentialUser: who.openedWith,
+    });
     const greeting = new ByteSink(1024);
     encodeAuthenticationOk(greeting);
     for (const [name, value] of upstream.parameterStatuses) encodeParameterStatus(greeting, name, value);
@@ -488,13 +530,13 @@ interface Opening {
   readonly identity: SessionIdentity;
   readonly admissions: Admissions;
   readonly who: LoggedIn;
-  readonly user: string;
   readonly database: string;
   readonly application: string;
   /** The minor version of the protocol. */
   readonly minor: number;
   /** Gives the session's seat back. */
   readonly leave: () => void;
+  readonly pending: PendingSession;
 }
 
 interface OpenSession extends Opening {

@@ -29,10 +29,11 @@ export interface DutyAuthor {
 /** What the rules need to know of a request. */
 export interface DutyRequest {
   readonly id: string;
-  readonly kind: 'job' | 'statement' | 'session';
+  readonly kind: 'job' | 'statement' | 'session' | 'policy';
   /** What is asked for, in words, e.g. `customers-export version 1`. */
   readonly title: string;
-  readonly connection: PolicyConnection;
+  /** None for kind `policy`; duties are then those held on every connection that the change touches. */
+  readonly connection: PolicyConnection | undefined;
   /** The human behind the requester. */
   readonly requesterHuman: string;
   /** Everybody who contributed. Never empty: for a statement, its requester. */
@@ -40,6 +41,8 @@ export interface DutyRequest {
   /** Humans who approved so far. */
   readonly approverHumans: readonly string[];
   readonly strict: boolean;
+  /** Equal exactly when two names are one human; empty = not known. Holds for everybody named here, and for who asks. */
+  readonly keyOf: (human: string) => string;
 }
 
 export interface DutyVerdict {
@@ -80,8 +83,8 @@ export function mayExecute(policySet: PolicySet, asker: Asker, request: DutyRequ
 
 /** May this principal take the request back? */
 export function mayWithdraw(policySet: PolicySet, asker: Asker, request: DutyRequest): DutyVerdict {
-  const conflicts = [...nobody(asker)];
-  if (humanKey(asker.principal.human) !== humanKey(request.requesterHuman)) {
+  const conflicts = [...nobody(asker, request)];
+  if (request.keyOf(asker.principal.human) !== request.keyOf(request.requesterHuman)) {
     const reason = `${asker.principal.displayName} did not make this request; only its requester may withdraw it`;
     conflicts.push({ code: 'forbidden', policy: 'countersign/withdraw-needs-requester', reason });
   }
@@ -93,9 +96,10 @@ export function mayRequest(
   policySet: PolicySet,
   asker: Asker,
   kind: DutyRequest['kind'],
-  connection: PolicyConnection,
+  connection: PolicyConnection | undefined,
 ): DutyVerdict {
-  return mayAct(policySet, asker, kind === 'job' ? 'request-run' : 'request-statement', connection);
+  const action = kind === 'job' ? 'request-run' : kind === 'policy' ? 'change-policy' : 'request-statement';
+  return mayAct(policySet, asker, action, connection);
 }
 
 /** May this principal do this on the connection, or (without one) on the gateway as a whole? */
@@ -123,26 +127,26 @@ export function mayAct(
   };
 }
 
-function* nobody({ principal }: Asker): Generator<Conflict> {
-  if (humanKey(principal.human) !== '') return;
+function* nobody({ principal }: Asker, request: DutyRequest): Generator<Conflict> {
+  if (request.keyOf(principal.human) !== '') return;
   const reason = `it is not known which human ${principal.displayName} is`;
   yield { code: 'forbidden', policy: 'countersign/nobody', reason };
 }
 
 function* unknownAuthor(request: DutyRequest): Generator<Conflict> {
-  const unknown = request.authors.find((author) => humanKey(author.human) === '');
+  const unknown = request.authors.find((author) => request.keyOf(author.human) === '');
   const policy = 'countersign/author-unknown';
   if (unknown !== undefined) {
     const reason = `${unknown.name || 'an author'} (${unknown.role}) is not known as a human, so nobody is shown to be independent`;
     yield { code: 'duty_conflict', policy, reason };
-  } else if (request.authors.length === 0 || humanKey(request.requesterHuman) === '') {
+  } else if (request.authors.length === 0 || request.keyOf(request.requesterHuman) === '') {
     yield { code: 'duty_conflict', policy, reason: 'it is not known who wrote or asked for this' };
   }
 }
 
 function authorshipOf({ principal }: Asker, request: DutyRequest): string | undefined {
-  const key = humanKey(principal.human);
-  const roles = request.authors.filter((author) => humanKey(author.human) === key).map((author) => author.role);
+  const key = request.keyOf(principal.human);
+  const roles = request.authors.filter((author) => request.keyOf(author.human) === key).map((author) => author.role);
   if (roles.length === 0) return undefined;
   return `${who(principal)} authored ${request.title} as ${[...new Set(roles)].join(', ')}`;
 }
@@ -154,38 +158,44 @@ function who(principal: Principal): string {
 
 function* decideConflicts(asker: Asker, request: DutyRequest, verdict: 'approve' | 'reject'): Generator<Conflict> {
   const { principal, duties } = asker;
-  yield* nobody(asker);
+  yield* nobody(asker, request);
   const authorship = authorshipOf(asker, request);
   if (authorship !== undefined) {
     const reason = `${authorship}; an author may not ${verdict} it`;
     yield { code: 'duty_conflict', policy: 'countersign/approver-is-author', reason };
   }
-  if (humanKey(principal.human) === humanKey(request.requesterHuman)) {
+  if (request.keyOf(principal.human) === request.keyOf(request.requesterHuman)) {
     const reason = `${who(principal)} asked for ${request.title}; a requester may not ${verdict} it`;
     yield { code: 'duty_conflict', policy: 'countersign/approver-is-requester', reason };
   }
   if (verdict === 'approve') yield* unknownAuthor(request);
-  if (!duties.includes('approver')) {
-    const reason = `deciding a request needs the duty approver, which ${who(principal)} does not hold on ${request.connection.name}`;
+  const isGovernor = request.kind === 'policy' && duties.includes('admin');
+  if (!duties.includes('approver') && !isGovernor) {
+    const needed = request.kind === 'policy' ? 'admin or approver' : 'approver';
+    const reason = `deciding a request needs the duty ${needed}, which ${who(principal)} does not hold on ${placeOf(request)}`;
     yield { code: 'duty_missing', policy: 'countersign/approve-needs-approver', reason };
   }
 }
 
 function* executeConflicts(asker: Asker, request: DutyRequest): Generator<Conflict> {
   const { principal, duties } = asker;
-  const key = humanKey(principal.human);
+  const key = request.keyOf(principal.human);
   const isJob = request.kind === 'job';
-  yield* nobody(asker);
+  if (request.kind === 'policy') {
+    const reason = 'a change of rules is applied by the gateway when it is approved; nobody executes it';
+    yield { code: 'forbidden', policy: 'countersign/policy-is-applied', reason };
+  }
+  yield* nobody(asker, request);
   const authorship = authorshipOf(asker, request);
   if (isJob && authorship !== undefined) {
     const reason = `${authorship}; an author may not execute it`;
     yield { code: 'duty_conflict', policy: 'countersign/executor-is-author', reason };
   }
-  if (!isJob && key !== humanKey(request.requesterHuman)) {
+  if (!isJob && key !== request.keyOf(request.requesterHuman)) {
     const reason = `${who(principal)} did not ask for this ${request.kind}; it belongs to whoever did`;
     yield { code: 'duty_conflict', policy: 'countersign/executor-is-not-requester', reason };
   }
-  if ((request.strict || !isJob) && request.approverHumans.some((human) => humanKey(human) === key)) {
+  if ((request.strict || !isJob) && request.approverHumans.some((human) => request.keyOf(human) === key)) {
     const reason = `${who(principal)} approved ${request.title}; an approver may not execute it here`;
     yield { code: 'duty_conflict', policy: 'countersign/executor-is-approver', reason };
   }
@@ -193,10 +203,14 @@ function* executeConflicts(asker: Asker, request: DutyRequest): Generator<Confli
   const fitting = duties.includes('executor') || (!isJob && duties.includes('designer'));
   if (!fitting) {
     const needed = isJob ? 'executor' : 'designer or executor';
-    const reason = `executing ${request.title} needs the duty ${needed}, which ${who(principal)} does not hold on ${request.connection.name}`;
+    const reason = `executing ${request.title} needs the duty ${needed}, which ${who(principal)} does not hold on ${placeOf(request)}`;
     const policy = isJob ? 'countersign/execute-needs-executor' : 'countersign/execute-needs-session-duty';
     yield { code: 'duty_missing', policy, reason };
   }
+}
+
+function placeOf({ connection }: DutyRequest): string {
+  return connection?.name ?? 'every connection that it touches';
 }
 
 /** Allowed only if our own rules find no conflict and the policies permit it. */
@@ -213,7 +227,11 @@ function both(
     action,
     resource: { type: 'Request', id: request.id },
     context: {},
-    entities: [principalEntity(principal, duties), connectionEntity(request.connection), requestEntity(request)],
+    entities: [
+      principalEntity(principal, duties),
+      ...(request.connection === undefined ? [] : [connectionEntity(request.connection)]),
+      requestEntity(request, principal),
+    ],
   });
   const first = conflicts[0];
   if (first === undefined) {
@@ -228,17 +246,27 @@ function both(
   return { allowed: false, code: first.code, policies: [...policies], reason: first.reason };
 }
 
-function requestEntity(request: DutyRequest): EntityJson {
-  const humans = (names: readonly string[]): string[] => [...new Set(names.map(humanKey))].toSorted();
+/**
+ * Policies compare texts, so whoever asks stands under their own name wherever they stand under another one; the other
+ * names stay, for policies that name them.
+ */
+function requestEntity(request: DutyRequest, principal: Principal): EntityJson {
+  const own = humanKey(principal.human);
+  const key = request.keyOf(principal.human);
+  const named = (human: string): string => (request.keyOf(human) === '' ? '' : humanKey(human));
+  const humans = (names: readonly string[]): string[] => {
+    const isAmong = names.some((human) => request.keyOf(human) === key);
+    return [...new Set([...names.map(named), ...(isAmong ? [own] : [])])].toSorted();
+  };
   return {
     uid: { type: 'Request', id: request.id },
     attrs: {
       kind: request.kind,
-      requester: humanKey(request.requesterHuman),
+      requester: request.keyOf(request.requesterHuman) === key ? own : named(request.requesterHuman),
       authors: humans(request.authors.map((author) => author.human)),
       approvers: humans(request.approverHumans),
       strict: request.strict,
     },
-    parents: [connectionUid(request.connection.name)],
+    parents: request.connection === undefined ? [] : [connectionUid(request.connection.name)],
   };
 }

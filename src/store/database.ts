@@ -12,9 +12,11 @@ export interface AuthorRecord {
   readonly human: string;
   readonly name: string;
   readonly role: 'pusher' | 'author' | 'committer' | 'co-author' | 'requester';
+  /** The service account through which they did it: whoever owns it later counts for it too. */
+  readonly principal?: string | undefined;
 }
 
-export type RequestKind = 'job' | 'statement' | 'session';
+export type RequestKind = 'job' | 'statement' | 'session' | 'policy';
 export type RequestState = 'pending' | 'approved' | 'rejected' | 'withdrawn' | 'expired';
 export type GrantState = 'open' | 'consumed' | 'void' | 'expired';
 export type RunState = 'running' | 'paused' | 'completed' | 'failed' | 'killed';
@@ -28,6 +30,8 @@ export interface PrincipalsTable {
   email: string | null;
   groups: Json<string[]>;
   last_seen_at: Date;
+  groups_at: Date;
+  provider: string;
 }
 
 export interface CredentialsTable {
@@ -58,6 +62,18 @@ export interface JobVersionsTable {
   pushed_at: Date;
 }
 
+/** How break-glass was asked for: what the workflow said at that moment. */
+export interface BreakGlassRecord {
+  readonly principal: string;
+  readonly human: string;
+  readonly reason: string;
+  readonly at: string;
+  readonly approvals: number;
+  readonly reviewers: number;
+  readonly reviewWithinMs: number;
+  readonly duringQuietHours: boolean;
+}
+
 export interface RequestsTable {
   id: string;
   kind: RequestKind;
@@ -76,6 +92,11 @@ export interface RequestsTable {
   created_at: Date;
   expires_at: Date;
   closed_at: Date | null;
+  step_due_at: Date | null;
+  escalated_steps: Generated<number>;
+  break_glass: JSONColumnType<BreakGlassRecord, string, string> | null;
+  review_due_at: Date | null;
+  confirmed_at: Date | null;
 }
 
 export interface DecisionsTable {
@@ -85,6 +106,27 @@ export interface DecisionsTable {
   verdict: 'approve' | 'reject';
   comment: string;
   decided_at: Date;
+  groups: Json<string[]>;
+}
+
+export interface ReviewsTable {
+  request_id: string;
+  human: string;
+  principal_id: string;
+  verdict: 'ok' | 'object';
+  comment: string;
+  reviewed_at: Date;
+}
+
+export interface PolicyVersionsTable {
+  number: number;
+  digest: string;
+  content_json: string;
+  applied_by: string;
+  applied_human: string;
+  applied_at: Date;
+  message: string;
+  request_id: string | null;
 }
 
 export interface GrantsTable {
@@ -150,6 +192,7 @@ export interface ChunksTable {
   chunk_no: number;
   state: ChunkState;
   attempt: Generated<number>;
+  retries: Generated<number>;
   lease_holder: string | null;
   lease_until: Date | null;
   delivered: Generated<boolean>;
@@ -188,12 +231,161 @@ export interface SampleReadsTable {
   rule: Generated<string>;
 }
 
+export interface SamlRequestsTable {
+  id: string;
+  provider: string;
+  browser_hash: Buffer;
+  return_to: string;
+  expires_at: Date;
+  code_hash: Buffer | null;
+  principal_json: string | null;
+  session_expires_at: Date | null;
+}
+
+export interface SamlAssertionsTable {
+  provider: string;
+  assertion_id: string;
+  expires_at: Date;
+}
+
+export interface ScimUsersTable {
+  id: string;
+  user_name: string;
+  user_name_key: string;
+  external_id: string | null;
+  principal_id: string;
+  active: boolean;
+  resource: Json<object>;
+  version: number;
+  groups_changed_at: Date;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface ScimGroupsTable {
+  id: string;
+  display_name: string;
+  display_name_key: string;
+  external_id: string | null;
+  version: number;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface ScimMembersTable {
+  group_id: string;
+  user_id: string;
+}
+
+export interface LeaversTable {
+  principal_id: string;
+  source: 'scim' | 'admin';
+  human: string;
+  human_key: string;
+  reason: string;
+  removed_by: string;
+  removed_at: Date;
+  finished_at: Date | null;
+}
+
+export interface WebSessionsTable {
+  cookie_hash: Buffer;
+  principal_id: string;
+  human: string;
+  provider: string;
+  refresh_token: Buffer | null;
+  created_at: Date;
+  seen_at: Date;
+  expires_at: Date;
+}
+
+export interface LoginFlowsTable {
+  state_hash: Buffer;
+  provider: string;
+  nonce: string;
+  code_verifier: string;
+  return_to: string;
+  expires_at: Date;
+}
+
+export interface HumansTable {
+  name: string;
+  first_seen_at: Date;
+}
+
+export interface HumanEmailsTable {
+  email: string;
+  human: string;
+  first_seen_at: Date;
+}
+
+export interface HumanLinksTable {
+  id: Generated<number>;
+  a: string;
+  b: string;
+  source: 'configuration' | 'admin';
+  reason: string;
+  linked_by: string;
+  linked_at: Date;
+  unlinked_by: string | null;
+  unlinked_at: Date | null;
+  unlink_reason: string | null;
+}
+
+export interface HumanChangesTable {
+  only_row: Generated<boolean>;
+  version: number;
+}
+
+export interface AccountOwnersTable {
+  id: Generated<number>;
+  account: string;
+  owner: string;
+  since: Date;
+  until: Date | null;
+}
+
+export interface ServiceAccountsTable {
+  name: string;
+  source: 'configuration' | 'store';
+  owner: string | null;
+  owner_id: string | null;
+  groups: Json<string[]>;
+  offered_to: string | null;
+  offered_by: string | null;
+  created_by: string;
+  created_at: Date;
+  expires_at: Date | null;
+  disabled_at: Date | null;
+  disabled_reason: string | null;
+}
+
+export interface ServiceAccountKeysTable {
+  id: string;
+  account: string;
+  secret_hash: string;
+  created_by: string;
+  created_at: Date;
+  expires_at: Date;
+  last_used_at: Date | null;
+  revoked_at: Date | null;
+}
+
 export interface Database {
+  humans: HumansTable;
+  human_emails: HumanEmailsTable;
+  human_links: HumanLinksTable;
+  human_changes: HumanChangesTable;
+  account_owners: AccountOwnersTable;
+  service_accounts: ServiceAccountsTable;
+  service_account_keys: ServiceAccountKeysTable;
   principals: PrincipalsTable;
   credentials: CredentialsTable;
   job_versions: JobVersionsTable;
   requests: RequestsTable;
   decisions: DecisionsTable;
+  reviews: ReviewsTable;
+  policy_versions: PolicyVersionsTable;
   grants: GrantsTable;
   statement_templates: StatementTemplatesTable;
   template_uses: TemplateUsesTable;
@@ -202,6 +394,14 @@ export interface Database {
   chunks: ChunksTable;
   sessions: SessionsTable;
   sample_reads: SampleReadsTable;
+  saml_requests: SamlRequestsTable;
+  saml_assertions: SamlAssertionsTable;
+  scim_users: ScimUsersTable;
+  scim_groups: ScimGroupsTable;
+  scim_members: ScimMembersTable;
+  leavers: LeaversTable;
+  web_sessions: WebSessionsTable;
+  login_flows: LoginFlowsTable;
 }
 
 export type Store = Kysely<Database>;

@@ -7,6 +7,7 @@ import type { Configuration } from '../config/schema.ts';
 import { CountersignError, type ErrorCode } from '../errors.ts';
 import type { ControlPlane } from '../gate/control-plane.ts';
 import type { Authenticator } from '../gateway/login.ts';
+import type { SessionMatch } from '../gateway/postgres.ts';
 import type { Principal } from '../identity/principal.ts';
 
 /** What a worker may ask. The last argument of each is a signal that the worker aborts. */
@@ -27,7 +28,8 @@ export type ToWorker =
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'failure'; readonly id: number; readonly error: PlainError }
   | { readonly kind: 'cancel'; readonly processId: number; readonly secretKey: Uint8Array }
-  | { readonly kind: 'end-sessions'; readonly credentialUser: string; readonly error: PlainError }
+  /** Answered with `sessions-ended`. */
+  | { readonly kind: 'end-sessions'; readonly id: number; readonly match: SessionMatch; readonly error: PlainError }
   | { readonly kind: 'reload'; readonly configuration: Configuration }
   | { readonly kind: 'expire'; readonly connection: string }
   | { readonly kind: 'close' };
@@ -40,6 +42,7 @@ export type FromWorker =
   | { readonly kind: 'leave'; readonly seat: number }
   | { readonly kind: 'cancel'; readonly processId: number; readonly secretKey: Uint8Array }
   | { readonly kind: 'expire'; readonly connection: string }
+  | { readonly kind: 'sessions-ended'; readonly id: number }
   /** Nobody expected it; for the server log. */
   | { readonly kind: 'fault'; readonly text: string };
 

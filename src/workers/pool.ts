@@ -15,8 +15,17 @@ import type { Configuration } from '../config/schema.ts';
 import { CountersignError } from '../errors.ts';
 import type { ControlPlane } from '../gate/control-plane.ts';
 import type { Authenticator } from '../gateway/login.ts';
+import type { SessionMatch } from '../gateway/postgres.ts';
 import type { Seats } from '../gateway/seats.ts';
-import { errorOf, plainError, type CallName, type Calls, type FromWorker, type ToWorker } from './messages.ts';
+import {
+  errorOf,
+  plainError,
+  type CallName,
+  type Calls,
+  type FromWorker,
+  type PlainError,
+  type ToWorker,
+} from './messages.ts';
 import { serveLog } from './remote-log.ts';
 
 export interface WorkerPoolOptions {
@@ -89,8 +98,9 @@ export class WorkerPool {
     else this.#waiting.push(client);
   }
 
-  endSessions(credentialUser: string, error: CountersignError): void {
-    this.#tell({ kind: 'end-sessions', credentialUser, error: plainError(error) });
+  /** Resolves when every worker has ended them; one that dies meanwhile has none any more. */
+  async endSessions(match: SessionMatch, error: CountersignError): Promise<void> {
+    await Promise.all([...this.#workers].map((worker) => worker.endSessions(match, plainError(error))));
   }
 
   reload(configuration: Configuration): void {
@@ -166,6 +176,9 @@ class Worker {
   readonly #sessions = new Set<string>();
   readonly #gone: Promise<void>;
   #nextSeat = 0;
+  /** Who waits for the end of sessions. */
+  readonly #endings = new Map<number, () => void>();
+  #nextEnding = 0;
   #isReady = false;
   #isGone = false;
   #settle: { readonly resolve: () => void; readonly reject: (error: CountersignError) => void } | undefined;
@@ -214,6 +227,15 @@ class Worker {
     return this.#seats.size;
   }
 
+  async endSessions(match: SessionMatch, error: PlainError): Promise<void> {
+    if (!this.isReady) return;
+    const id = this.#nextEnding++;
+    const ended = new Promise<void>((resolve) => this.#endings.set(id, resolve));
+    this.send({ kind: 'end-sessions', id, match, error });
+    await Promise.race([ended, this.#gone]);
+    this.#endings.delete(id);
+  }
+
   send(message: ToWorker): void {
     if (this.#process.connected) this.#process.send(message, (error) => this.#sent(error));
   }
@@ -259,6 +281,9 @@ class Worker {
       case 'leave':
         this.#seats.get(message.seat)?.();
         this.#seats.delete(message.seat);
+        return;
+      case 'sessions-ended':
+        this.#endings.get(message.id)?.();
         return;
       case 'cancel':
       case 'expire':

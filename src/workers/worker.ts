@@ -142,11 +142,8 @@ async function receive(message: ToWorker, socket: net.Socket | undefined): Promi
       running?.plane.listener.cancel(message.processId, Buffer.from(message.secretKey));
       return;
     case 'end-sessions':
-      running?.plane.listener.endSessions(
-        (session) => session.credentialUser === message.credentialUser,
-        errorOf(message.error),
-      );
-      return;
+      running?.plane.listener.endSessions(message.match, errorOf(message.error));
+      return send({ kind: 'sessions-ended', id: message.id });
     case 'reload':
       try {
         running?.rules.replace(message.configuration);
