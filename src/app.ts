@@ -37,15 +37,20 @@ import {
 import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
+import { AccountAccess, isKey } from './identity/account-access.ts';
 import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
+import { FreshGroups } from './identity/fresh-groups.ts';
 import { Humans } from './identity/humans.ts';
 import { Leavers } from './identity/leavers.ts';
-import { TokenVerifier } from './identity/oidc.ts';
 import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { Revocations } from './identity/revocations.ts';
+import { IdentityProviders } from './identity/providers.ts';
 import { SamlLogin } from './identity/saml.ts';
+import { ServiceAccounts } from './identity/service-accounts.ts';
+import { SessionRefresh } from './identity/session-refresh.ts';
 import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
@@ -60,6 +65,7 @@ import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
+import type { SeenPrincipal } from './store/principals.ts';
 import { reserveSample } from './store/samples.ts';
 import { finishAbandonedSessions, finishLostSessions, finishSession, insertSession } from './store/sessions.ts';
 import { WorkerPool, type WorkerPoolOptions } from './workers/pool.ts';
@@ -151,10 +157,13 @@ export async function startApp(options: AppOptions): Promise<App> {
     await humans.adopt(configuration.identity.links);
     humans.start(onError);
     closing.push(() => Promise.resolve(humans.close()));
-    const directory = new PrincipalDirectory({ store, clock, humans });
+    const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
-    const { issuer, audience, clientId, groupsClaim, serviceAccounts } = configuration.identity;
-    const verifier = new TokenVerifier({ issuer, audience, groupsClaim, serviceAccounts, clock });
+    const { identity } = configuration;
+    const providers = new IdentityProviders({ identity, clock });
+    const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
+    const access = new AccountAccess({ store, clock, ownerUnseenMs });
+    const current = (principal: Principal) => access.current(principal);
     const leavers: Leavers = new Leavers({
       store,
       record,
@@ -165,29 +174,82 @@ export async function startApp(options: AppOptions): Promise<App> {
         endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
         withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
         voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
-        disableServiceAccounts: () => Promise.resolve(0),
+        disableServiceAccounts: async (human, reason) => (await accounts.disableOwnedBy(human, reason)).length,
       },
       onError,
     });
     const admit = async (principal: Principal): Promise<Principal> => {
       await leavers.check(principal);
-      return principal;
+      const now = await current(principal);
+      if (now !== undefined) return now;
+      throw new CountersignError('principal_disabled', `countersign: ${principal.id} may not come in any more`);
     };
-    const enter = async (principal: Principal): Promise<Principal> => {
-      const admitted = await admit(principal);
-      await directory.seen(admitted);
-      return admitted;
+    const enter = async (principal: SeenPrincipal): Promise<Principal> => {
+      const { groups } = await admit(principal);
+      return directory.seen({ ...principal, groups });
     };
     /** At the opening of a session, which was decided a moment ago. */
     const stillThere = async (principal: Principal): Promise<void> => {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
-    const verifyToken = async (jwt: string) => enter(await verifier.verify(jwt));
-    const credentials = new CredentialService({ store, record, clock, random: randomBytes });
+    const verifyToken = async (token: string): Promise<Principal> => {
+      if (isKey(token)) return enter(await access.verify(token));
+      const principal = await providers.verify(token);
+      await access.admit(principal);
+      return enter(principal);
+    };
+    const webSessions = new WebSessions({
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      key: keys.secret('web-sessions.key'),
+      ttlMs: configuration.api.webSessionTtlMs,
+      idleMs: configuration.api.webSessionIdleMs,
+    });
+    const flows = new Map(
+      providers.oidc.map((one) => {
+        const { issuer, audience, web, title } = one;
+        return [one.name, { flow: new CodeFlow({ issuer, audience, ...web, clock }), title }] as const;
+      }),
+    );
+    const sessionRefresh = new SessionRefresh({ webSessions, providers, flowOf: (name) => flows.get(name)?.flow });
+    const freshGroups = new FreshGroups({
+      providers,
+      directory,
+      managedGroups: (principalId) => access.groupsOf(principalId),
+      refresh: (cookie) => sessionRefresh.refresh(cookie),
+      admit,
+      groupsMaxAgeMs: identity.groupsMaxAgeMs,
+      clock,
+    });
+    const credentials = new CredentialService({ store, record, clock, random: randomBytes, current });
+    const revocations = new Revocations({
+      store,
+      clock,
+      end: (credentialUser, error) => carrier.endSessions({ credentialUser }, error),
+    });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
+    const dutiesNow = async (principal: Principal, connection: string) =>
+      dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
+    const accounts = new ServiceAccounts({
+      store,
+      clock,
+      random: randomBytes,
+      humans,
+      record,
+      isAdmin,
+      keyMaxTtlMs,
+      endAccess: async (account, by) => {
+        await credentials.revokeAllOf(account, by);
+        await revocations.check();
+      },
+      endRevoked: () => revocations.check(),
+    });
+    await accounts.adopt(identity.serviceAccounts);
     const policyConnection = (name: string) => wired.get(name)?.policy;
     const services = {
       store,
@@ -245,6 +307,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       boundsKey: keys.secret('bounds.key'),
       snapshotMaxAgeMs: configuration.runs.snapshotMaxAgeMs,
+      dutiesNow,
       onError,
     });
     closing.push(() => runs.close());
@@ -266,6 +329,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      principals: freshGroups,
+      dutiesOn,
     });
     const reserve = async (asked: Omit<Parameters<typeof reserveSample>[1], 'windowMs' | 'now'>) => ({
       ...(await reserveSample(store, { ...asked, windowMs: hourMs, now: undefined })),
@@ -317,6 +382,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       authenticator: {
         credential: async (user) => {
           const found = await credentials.lookup(user);
+          if (found !== undefined) revocations.watchCredential(user, found.expiresAt);
           return (
             found && {
               verifier: found.verifier,
@@ -327,7 +393,12 @@ export async function startApp(options: AppOptions): Promise<App> {
             }
           );
         },
-        token: verifyToken,
+        token: async (token) => {
+          const principal = await verifyToken(token);
+          if (isKey(token)) revocations.watchKey(token);
+          else if (principal.kind === 'service') revocations.watchAccount(principal.id);
+          return principal;
+        },
       },
       controlPlane,
       log,
@@ -343,6 +414,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       onError,
     });
     closing.push(() => carrier.close());
+    revocations.start(onError);
+    closing.push(() => Promise.resolve(revocations.close()));
     const servers = await listen(
       { hosts, port: postgres.port, socketDirectory: postgres.socket },
       (socket, isLocal) => carrier.accept(socket, isLocal),
@@ -354,32 +427,14 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
-    const { web } = configuration.identity;
-    const webSessions = new WebSessions({
-      store,
-      record,
-      clock,
-      random: randomBytes,
-      key: keys.secret('web-sessions.key'),
-      ttlMs: configuration.api.webSessionTtlMs,
-      idleMs: configuration.api.webSessionIdleMs,
-    });
-    const flow = new CodeFlow({
-      issuer,
-      clientId: web.clientId ?? clientId,
-      clientSecret: web.clientSecret && readSecret(web.clientSecret),
-      scopes: web.scopes,
-      parameters: web.parameters,
-      audience,
-      clock,
-    });
     const pageUrl = () => publicUrl ?? '';
     const pageLogin = new PageLogin({
       store,
       clock,
       webSessions,
-      flows: new Map([['default', { flow, title: new URL(issuer).host }]]),
-      verifyToken,
+      flows,
+      verifyLogin: async (provider, tokens, nonce) =>
+        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
       publicUrl: pageUrl,
     });
 
@@ -403,7 +458,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       logDirectory,
       note,
       encode: encodeEntry,
-      login: { issuer, clientId, audience },
+      cliLogins: providers.cliLogins,
       pageLogin,
       samlLogin,
       webSessions,
@@ -412,6 +467,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       publicUrl: pageUrl,
       gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
+      freshPrincipal: (principal, proof) => freshGroups.freshPrincipal(principal, proof),
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),
@@ -432,16 +488,16 @@ export async function startApp(options: AppOptions): Promise<App> {
         }),
       revokeCredential: async (principal, user) => {
         const stored = await credentials.find(user);
-        if (stored === undefined || (stored.human !== principal.human && !isAdmin(principal))) {
+        const isOwn = stored !== undefined && humans.keyOf(stored.human) === humans.keyOf(principal.human);
+        if (!isOwn && !isAdmin(principal)) {
           throw new CountersignError('not_found', `you have no credential ${JSON.stringify(user)}`);
         }
         await credentials.revoke(user, principal.id);
-        const error = new CountersignError(
-          'authentication_failed',
-          'countersign: the credential of this session was revoked',
-        );
-        await carrier.endSessions({ credentialUser: user }, error);
+        await revocations.check();
       },
+      listCredentials: (principal, all) => credentials.list(all && isAdmin(principal) ? undefined : principal.id),
+      humans,
+      accounts,
       requests,
       submission,
       draftFromSession: (session) => {
@@ -475,6 +531,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
+      credentials.sweep().catch(onError);
       webSessions.sweep().catch(onError);
       samlLogin.sweep().catch(onError);
     }, sweepMs);

@@ -13,6 +13,7 @@ export const errorTable = {
   token_invalid: { sqlstate: '28P01', httpStatus: 401 },
   identity_provider_unreachable: { sqlstate: '08006', httpStatus: 503 },
   groups_claim_missing: { sqlstate: '28000', httpStatus: 403 },
+  groups_stale: { sqlstate: '28000', httpStatus: 401 },
   saml_response_invalid: { sqlstate: '28P01', httpStatus: 401 },
   principal_disabled: { sqlstate: '28000', httpStatus: 403 },
   principal_not_provisioned: { sqlstate: '28000', httpStatus: 403 },

@@ -8,8 +8,9 @@ export const principalRoutes =
   async (api) => {
     await Promise.resolve();
     api.get('/login', { schema: { security: [] } }, () => ({
-      ...services.login,
+      ...services.cliLogins[0],
       providers: [...services.pageLogin.providers, ...services.samlLogin.providers],
+      cli: services.cliLogins,
     }));
 
     api.get('/whoami', async (request) => {
@@ -38,6 +39,15 @@ export const principalRoutes =
         const { connection, ttlMs } = request.body;
         const credential = await services.issueCredential(principal, connection, ttlMs);
         return { ...credential, expiresAt: credential.expiresAt.toISOString(), gateway: services.gateway, connection };
+      },
+    );
+
+    api.get<{ Querystring: { all?: boolean } }>(
+      '/credentials',
+      { schema: { querystring: { type: 'object', properties: { all: { type: 'boolean' } } } } },
+      async (request) => {
+        const principal = await caller(request, services);
+        return { credentials: await services.listCredentials(principal, request.query.all === true) };
       },
     );
 

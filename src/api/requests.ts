@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { lastApprovedBefore } from '../store/request-pages.ts';
 import { runByGrant } from '../store/runs.ts';
-import { caller, needDuty } from './caller.ts';
+import { caller, freshCaller, needDuty } from './caller.ts';
 import { listQuery, requestView, summary, type ListQuery } from './request-views.ts';
 import type { ApiServices } from './services.ts';
 
@@ -77,7 +77,7 @@ export const requestRoutes =
         `/requests/:id/${verdict}`,
         { schema: comment },
         async (request) => {
-          const principal = await caller(request, services);
+          const principal = await freshCaller(request, services);
           const { request: found } = await services.requests.get(request.params.id);
           const duties = services.dutiesOn(principal, found.connection);
           const decided = await services.requests.decide(

@@ -6,7 +6,7 @@ import { runProgress } from '../jobs/run-progress.ts';
 import type { RunState, RunStatus } from '../jobs/runner-api.ts';
 import { findGrant } from '../store/grants.ts';
 import { listRuns, runById } from '../store/runs.ts';
-import { caller, needDuty } from './caller.ts';
+import { caller, freshCaller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 interface RunParams {
@@ -26,8 +26,8 @@ export const runRoutes =
     await Promise.resolve();
 
     /** Only the human who executes a run works on it. */
-    const executor = async (request: FastifyRequest<RunParams>): Promise<Principal> => {
-      const principal = await caller(request, services);
+    const executor = async (request: FastifyRequest<RunParams>, identify = caller): Promise<Principal> => {
+      const principal = await identify(request, services);
       const run = await runById(services.store, request.params.id);
       if (run === undefined) throw new CountersignError('run_unknown', `there is no run ${request.params.id}`);
       if (
@@ -43,7 +43,7 @@ export const runRoutes =
       '/runs',
       { schema: bodySchema({ job: { type: 'string' }, request: { type: 'string' } }, ['job']) },
       async (request, reply) => {
-        const principal = await caller(request, services);
+        const principal = await freshCaller(request, services);
         const { job, request: requestId } = request.body;
         const dutiesOn = (connection: string) => services.dutiesOn(principal, connection);
         const started = await services.runs.start({ principal, dutiesOn, job, requestId });
@@ -113,7 +113,7 @@ export const runRoutes =
       '/runs/:id/retry',
       { schema: bodySchema({ chunk: { type: 'integer', minimum: 0 } }, []) },
       async (request) => {
-        const principal = await executor(request);
+        const principal = await executor(request, freshCaller);
         const { id } = request.params;
         const { grantId } = await services.ledger.status(id);
         const grant = await findGrant(services.store, grantId);
@@ -124,7 +124,7 @@ export const runRoutes =
     );
 
     api.post<RunParams>('/runs/:id/credential', async (request) => {
-      const principal = await executor(request);
+      const principal = await executor(request, freshCaller);
       const credential = await services.runs.credential(request.params.id, principal);
       return { credential, gateway: services.gateway, status: await services.ledger.status(request.params.id) };
     });

@@ -14,9 +14,11 @@ import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
 import { maskingRoutes } from './masking.ts';
 import { isForPage, page, sendDocument } from './page.ts';
+import { peopleRoutes } from './people.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
+import { serviceAccountRoutes } from './service-accounts.ts';
 import type { ApiServices } from './services.ts';
 import { samlRoutes } from './saml.ts';
 import { sessionRoutes } from './sessions.ts';
@@ -35,6 +37,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   // The instance's type depends on TLS only in its server; the routes do not care.
   const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
   app.decorateRequest('principal', undefined);
+  app.decorateRequest('proof', undefined);
   app.setErrorHandler((cause, request, reply) => {
     const error = apiError(cause, services);
     if (
@@ -57,7 +60,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  const pageOptions = { logInOrigins: [new URL(services.login.issuer).origin] };
+  const pageOptions = { logInOrigins: services.cliLogins.map(({ issuer }) => new URL(issuer).origin) };
   app.setNotFoundHandler((request, reply) => {
     if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
@@ -93,6 +96,8 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       }));
       api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
       await api.register(principalRoutes(services));
+      await api.register(peopleRoutes(services));
+      await api.register(serviceAccountRoutes(services));
       await api.register(connectionRoutes(services));
       await api.register(maskingRoutes(services));
       await api.register(jobRoutes(services));

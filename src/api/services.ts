@@ -7,10 +7,15 @@ import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
+import type { CredentialDescription } from '../identity/credentials.ts';
+import type { Humans } from '../identity/humans.ts';
+import type { Proof } from '../identity/fresh-groups.ts';
+import type { CliLogin } from '../identity/providers.ts';
 import type { PageLogin } from '../identity/page-login.ts';
 import type { SamlLogin } from '../identity/saml.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
+import type { ServiceAccounts } from '../identity/service-accounts.ts';
 import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
@@ -21,6 +26,7 @@ import type { MaskingTemplate } from '../masking/policy.ts';
 import type { MaskTrial, TriedMask } from '../masking/trial.ts';
 import type { ChangeFeed } from '../store/changes.ts';
 import type { Store } from '../store/database.ts';
+import type { SeenPrincipal } from '../store/principals.ts';
 import type { StoredSession } from '../store/sessions.ts';
 
 export interface ApiConnection {
@@ -53,7 +59,8 @@ export interface ApiServices {
   readonly logDirectory: string;
   readonly note: (event: LogEvent) => void;
   readonly encode: (event: LogEvent) => string;
-  readonly login: { readonly issuer: string; readonly clientId: string; readonly audience: string };
+  /** How the command line logs in; the first is what it uses if nobody says which. */
+  readonly cliLogins: readonly CliLogin[];
   readonly pageLogin: PageLogin;
   readonly samlLogin: SamlLogin;
   readonly webSessions: WebSessions;
@@ -63,12 +70,14 @@ export interface ApiServices {
    */
   readonly admit: (principal: Principal) => Promise<Principal>;
   /** The same for somebody who has just proved it; the principal is in the directory afterwards. */
-  readonly enter: (principal: Principal) => Promise<Principal>;
+  readonly enter: (principal: SeenPrincipal) => Promise<Principal>;
   /** The address that people use, without a slash at its end. */
   readonly publicUrl: () => string;
   /** How clients reach the PostgreSQL listener. */
   readonly gateway: { readonly host: string; readonly port: number; readonly tls: boolean };
   readonly verifyToken: (jwt: string) => Promise<Principal>;
+  /** With the groups of now. @throws groups_stale, token_invalid, groups_claim_missing, identity_provider_unreachable */
+  readonly freshPrincipal: (principal: Principal, proof: Proof) => Promise<Principal>;
   /** Duties on one connection; empty where there is none of that name. */
   readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
   readonly connectionNames: () => readonly string[];
@@ -88,6 +97,10 @@ export interface ApiServices {
     ttlMs: number | undefined,
   ) => Promise<RunCredential>;
   readonly revokeCredential: (principal: Principal, user: string) => Promise<void>;
+  /** Those of the principal that can still be used; an admin may ask for everybody's. */
+  readonly listCredentials: (principal: Principal, all: boolean) => Promise<CredentialDescription[]>;
+  readonly humans: Humans;
+  readonly accounts: ServiceAccounts;
   readonly requests: RequestService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */

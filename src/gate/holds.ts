@@ -7,6 +7,7 @@ import type { GrantInput, GrantTarget } from '../approvals/digest.ts';
 import type { GrantService } from '../approvals/grants.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import { CountersignError } from '../errors.ts';
+import type { Duty, Principal } from '../identity/principal.ts';
 import { definitionDigests } from '../sql/catalogue.ts';
 import { isTemporary } from '../sql/temporary.ts';
 import type { GateConnection } from './connection.ts';
@@ -25,6 +26,12 @@ export interface HoldServiceOptions {
   /** Address of a request for people. */
   readonly addressOf: (requestId: string) => string;
   readonly holdTimeoutMs: number;
+  /** Groups as they are now, which a session's log-in does not say. @throws groups_stale */
+  readonly principals: {
+    recentPrincipal(principal: Principal): Promise<Principal>;
+    knownPrincipal(principal: Principal): Promise<Principal>;
+  };
+  readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
 }
 
 export class HoldService {
@@ -35,10 +42,11 @@ export class HoldService {
 
   async open(question: HoldQuestion): Promise<OpenHold> {
     const { requests, holdTimeoutMs, addressOf } = this.#options;
-    const { principal, sessionId } = question.identity;
+    const { sessionId } = question.identity;
+    const principal = await this.#options.principals.recentPrincipal(question.identity.principal);
     const request = await requests.create({
       requester: principal,
-      duties: question.identity.duties,
+      duties: this.#options.dutiesOn(principal, question.connection),
       connection: question.connection,
       title: titleOf(question),
       input: await this.#input(question),
@@ -78,12 +86,13 @@ export class HoldService {
       await grants.void({ requestId }, 'the client that waited is gone', identity.principal);
       return refused(await this.#refusal(hold, 'withdrawn', signal));
     }
-    // The definitions and rules as they are now, not as they were when the question was asked.
+    // Definitions, rules and groups as they are now, not as they were when the question was asked.
     await this.#options.connection(question.connection).gate.refresh();
+    const principal = await this.#options.principals.knownPrincipal(identity.principal);
     const claimed = await grants.claim({
       requestId,
-      principal: identity.principal,
-      duties: identity.duties,
+      principal,
+      duties: this.#options.dutiesOn(principal, question.connection),
       sessionId: identity.sessionId,
       current: await this.#input(question),
     });

@@ -30,6 +30,8 @@ export interface PrincipalsTable {
   email: string | null;
   groups: Json<string[]>;
   last_seen_at: Date;
+  groups_at: Date;
+  provider: string;
 }
 
 export interface CredentialsTable {
@@ -278,9 +280,10 @@ export interface AccountOwnersTable {
 
 export interface ServiceAccountsTable {
   name: string;
-  owner: string;
+  source: 'configuration' | 'store';
+  owner: string | null;
+  owner_id: string | null;
   groups: Json<string[]>;
-  accepted_at: Date | null;
   offered_to: string | null;
   offered_by: string | null;
   created_by: string;

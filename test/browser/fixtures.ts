@@ -21,7 +21,7 @@ source: |
   select ${columns}
   from customers
   where region = :region
-parameters: { region: { type: text, allowed: [EU, US], value: EU } }
+parameters: { region: { type: text, allowed: [EU, US], default: EU } }
 chunk: { by: id, rows: ${rows} }
 output: { format: parquet, to: "file://out/${name}" }
 limits: { rows: 1000000, bytes: 2GB, concurrency: 4, statementTimeout: 60s }
@@ -50,7 +50,7 @@ export async function holdStatement(client: pg.Client, sql: string): Promise<Hel
   const answer = client.query(sql).catch((error: unknown) => error as Error);
   const notice = await Promise.race([
     promise,
-    answer.then((what) => Promise.reject(new Error(`not held: ${String(what)}`))),
+    answer.then((what) => Promise.reject(new Error(`not held: ${JSON.stringify(what)}`))),
   ]);
   const address = /https?:\/\/\S+\/requests\/(req_[0-9a-z]+)/.exec(notice);
   assert.ok(address?.[1], notice);
