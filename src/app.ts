@@ -13,6 +13,7 @@ import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
 import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
+import { RuleService, rulesInForce } from './approvals/rule-service.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
 import { TransparencyLog } from './audit/log.ts';
@@ -20,6 +21,7 @@ import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
 import { openKeys, type KeyFolder } from './config/keys.ts';
 import { loadConfiguration, readSecret } from './config/load.ts';
+import { rulesOf, withRules } from './config/rules.ts';
 import type { Configuration } from './config/schema.ts';
 import { asCountersignError, CountersignError } from './errors.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
@@ -85,7 +87,10 @@ export interface App {
   readonly logDirectory: string;
   /** The ids of the processes that carry sessions; none where this process carries them itself. */
   readonly workers: () => readonly number[];
-  /** Takes masking rules, policies and bindings from a new configuration; addresses and stores stay as they are. */
+  /**
+   * Takes masking rules, policies, bindings and workflows from a new configuration, as long as nothing was applied by
+   * `countersign apply`; addresses and stores stay as they are.
+   */
   reload(configuration: Configuration): void;
   /** Publishes the log up to now. */
   checkpoint(): Promise<string>;
@@ -112,8 +117,6 @@ export async function startApp(options: AppOptions): Promise<App> {
   const keys = openKeys(path.join(dataDirectory, 'keys'));
   const hashKey = keys.secret('masking-hash.key');
   const onError = errorHandler(logger);
-  const rules = new LiveRules(configuration, hashKey);
-
   const { store, pool } = openStore(readSecret(configuration.store.url), {
     maxConnections: configuration.store.maxConnections,
   });
@@ -129,6 +132,11 @@ export async function startApp(options: AppOptions): Promise<App> {
         cause,
       });
     });
+    const fileRules = rulesOf(configuration);
+    const inForce = await rulesInForce(store, fileRules);
+    // The configuration with the rules that count now.
+    let live = withRules(configuration, inForce.rules);
+    const rules = new LiveRules(live, hashKey);
     const logDirectory = path.join(dataDirectory, 'log');
     const logKey = logKeys(keys, node);
     const log = await TransparencyLog.open({
@@ -160,7 +168,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
-    const providers = new IdentityProviders({ identity, clock });
+    /** Groups that are kept here count instead of those that a provider tells. */
+    const managedGroups = (principalId: string) => access.groupsOf(principalId);
+    const providers = new IdentityProviders({ identity, clock, managedGroups });
     const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
     const access = new AccountAccess({ store, clock, ownerUnseenMs });
     const current = (principal: Principal) => access.current(principal);
@@ -193,12 +203,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
-    const verifyToken = async (token: string): Promise<Principal> => {
-      if (isKey(token)) return enter(await access.verify(token));
-      const principal = await providers.verify(token);
+    const enterAsProved = async (principal: SeenPrincipal): Promise<Principal> => {
       await access.admit(principal);
       return enter(principal);
     };
+    const verifyToken = async (token: string): Promise<Principal> =>
+      isKey(token) ? enter(await access.verify(token)) : enterAsProved(await providers.verify(token));
     const webSessions = new WebSessions({
       store,
       record,
@@ -218,7 +228,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const freshGroups = new FreshGroups({
       providers,
       directory,
-      managedGroups: (principalId) => access.groupsOf(principalId),
+      managedGroups,
       refresh: (cookie) => sessionRefresh.refresh(cookie),
       admit,
       groupsMaxAgeMs: identity.groupsMaxAgeMs,
@@ -256,12 +266,38 @@ export async function startApp(options: AppOptions): Promise<App> {
       record,
       clock,
       policySet: () => rules.policies,
-      workflows: configuration.workflows,
+      workflows: () => rules.workflows,
       connections: policyConnection,
       humans,
     };
-    const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
+    const requests = new RequestService({
+      ...services,
+      pool,
+      rules: { apply: (...change) => ruleService.apply(...change), applied: () => ruleService.applied() },
+      maxHoldsPerHuman: limits.maxHoldsPerPrincipal,
+    });
     closing.push(() => requests.close());
+    const takeRules = (next: Configuration) => {
+      rules.replace(next);
+      live = next;
+      carrier.reload(next);
+    };
+    const ruleService = new RuleService({
+      ...services,
+      pool,
+      requests,
+      connections: () => [...wired.values()].map(({ policy }) => policy),
+      dutiesOn,
+      inForce,
+      fileRules,
+      activate: (next) => {
+        takeRules(withRules(live, next.rules));
+        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: next.number });
+      },
+      onError,
+    });
+    closing.push(() => ruleService.close());
+    warnOfFile(logger, ruleService);
     await requests.withdrawOrphans();
     const grants = new GrantService(services);
     const repository = await JobRepository.open({
@@ -374,7 +410,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const hosts = typeof postgres.host === 'string' ? [postgres.host] : postgres.host;
     const host = hosts[0] ?? 'localhost';
     const carrier = await startCarrier({
-      configuration,
+      configuration: live,
       keys,
       clock,
       rules,
@@ -434,7 +470,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       webSessions,
       flows,
       verifyLogin: async (provider, tokens, nonce) =>
-        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
+        enterAsProved(await providers.verifyLogin(provider, { ...tokens, nonce })),
       publicUrl: pageUrl,
     });
 
@@ -499,6 +535,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       humans,
       accounts,
       requests,
+      rules: ruleService,
       submission,
       draftFromSession: (session) => {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
@@ -528,6 +565,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 
     const sweep = setInterval(() => {
       requests.expireDue().catch(onError);
+      requests.escalateDue().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
@@ -539,6 +577,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     const leaversSweep = setInterval(() => void leavers.sweep().catch(onError), configuration.identity.leaversPollMs);
     closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
 
+    ruleService.watch();
+
     return {
       postgresPort: servers.port,
       apiUrl,
@@ -547,9 +587,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       workers: () => carrier.workers,
       checkpoint: () => log.checkpoint(),
       reload: (next) => {
-        rules.replace(next);
-        carrier.reload(next);
-        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest });
+        const { number, rules: applied } = ruleService.inForce;
+        const nextFile = rulesOf(next);
+        takeRules(withRules(next, number === 0 ? nextFile : applied));
+        ruleService.fileChanged(nextFile);
+        warnOfFile(logger, ruleService);
+        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: number });
       },
       close: closeAll,
     };
@@ -557,6 +600,17 @@ export async function startApp(options: AppOptions): Promise<App> {
     await closeAll();
     throw error;
   }
+}
+
+/** The store's rules count; a file that says something else must not go unseen. */
+function warnOfFile(logger: Logger, rules: RuleService): void {
+  const { number } = rules.inForce;
+  const changes = rules.fileDifference;
+  if (changes.length === 0) return;
+  logger.warn(
+    { version: number, changes: changes.map(({ effect, what }) => `${effect}: ${what}`) },
+    `the rules of the configuration file are not in force: version ${number} of the store is, and the file differs`,
+  );
 }
 
 /** What its own planning needs of a connection. */

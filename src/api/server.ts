@@ -15,6 +15,7 @@ import { logRoutes } from './log.ts';
 import { maskingRoutes } from './masking.ts';
 import { isForPage, page, sendDocument } from './page.ts';
 import { peopleRoutes } from './people.ts';
+import { policyRoutes } from './policies.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
@@ -108,6 +109,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(maskingRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));
+      await api.register(policyRoutes(services));
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));

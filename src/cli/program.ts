@@ -12,6 +12,7 @@ import { identityCommands } from './identity.ts';
 import { jobCommands } from './jobs.ts';
 import { exitCodeOf, exitCodes, printError } from './output.ts';
 import { peopleCommands } from './people.ts';
+import { policyCommands } from './policies.ts';
 import { requestCommands } from './requests.ts';
 import { runCommands } from './runs.ts';
 import { serviceAccountCommands } from './service-accounts.ts';
@@ -52,6 +53,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   serviceAccountCommands(program, context);
   jobCommands(program, context);
   requestCommands(program, context);
+  policyCommands(program, context);
   runCommands(program, context);
   sessionCommands(program, context);
   auditCommands(program, context);
