@@ -132,6 +132,11 @@ export interface ControlEvent extends Common {
     | 'request.decided'
     | 'request.refused'
     | 'request.closed'
+    | 'request.escalated'
+    | 'request.break-glass'
+    | 'request.reviewed'
+    | 'policy.applied'
+    | 'policy.refused'
     | 'grant.created'
     | 'grant.consumed'
     | 'grant.void'
@@ -158,6 +163,8 @@ export interface ControlEvent extends Common {
     | `service-account.${'created' | 'changed' | 'offered' | 'accepted' | 'disabled' | 'enabled' | 'key-created' | 'key-revoked'}`
     | 'api.refused'
     | 'policy.changed'
+    | `review.${'started' | 'decided' | 'ended'}`
+    | 'notification.failed'
     | 'worker.lost';
   readonly [member: string]: Json | undefined;
 }
