@@ -138,6 +138,7 @@ export class Visit {
 
   static async begin(context: BrowserContext, origin: string): Promise<Visit> {
     const page = await context.newPage();
+    page.setDefaultTimeout(15_000);
     const visit = new Visit(page);
     // The log-in page asks who it is, and hears that it is nobody: that one 401 is as it has to be.
     let isLoggedIn = false;
