@@ -9,8 +9,9 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { buildApi } from './api/server.ts';
-import type { ApiServices } from './api/services.ts';
+import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
+import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
@@ -38,6 +39,7 @@ import { accessWorld, examination, unapprovedOf } from './gateway/examination.ts
 import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
+import { AccountAccess, isKey } from './identity/account-access.ts';
 import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
@@ -46,8 +48,10 @@ import { Humans } from './identity/humans.ts';
 import { Leavers } from './identity/leavers.ts';
 import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { Revocations } from './identity/revocations.ts';
 import { IdentityProviders } from './identity/providers.ts';
 import { SamlLogin } from './identity/saml.ts';
+import { ServiceAccounts } from './identity/service-accounts.ts';
 import { SessionRefresh } from './identity/session-refresh.ts';
 import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
@@ -58,6 +62,7 @@ import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { notifierFor } from './notify/setup.ts';
+import { tryMask } from './masking/trial.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { examineAccounts, runDoctor, type DoctorReport } from './review/doctor.ts';
 import { Executions } from './review/executions.ts';
@@ -167,6 +172,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
     const providers = new IdentityProviders({ identity, clock });
+    const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
+    const access = new AccountAccess({ store, clock, ownerUnseenMs });
+    const current = (principal: Principal) => access.current(principal);
     const leavers: Leavers = new Leavers({
       store,
       record,
@@ -177,13 +185,15 @@ export async function startApp(options: AppOptions): Promise<App> {
         endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
         withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
         voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
-        disableServiceAccounts: () => Promise.resolve(0),
+        disableServiceAccounts: async (human, reason) => (await accounts.disableOwnedBy(human, reason)).length,
       },
       onError,
     });
     const admit = async (principal: Principal): Promise<Principal> => {
       await leavers.check(principal);
-      return principal;
+      const now = await current(principal);
+      if (now !== undefined) return now;
+      throw new CountersignError('principal_disabled', `countersign: ${principal.id} may not come in any more`);
     };
     const enter = async (principal: SeenPrincipal): Promise<Principal> => {
       const { groups } = await admit(principal);
@@ -194,7 +204,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
-    const verifyToken = async (jwt: string) => enter(await providers.verify(jwt));
+    const verifyToken = async (token: string): Promise<Principal> => {
+      if (isKey(token)) return enter(await access.verify(token));
+      const principal = await providers.verify(token);
+      await access.admit(principal);
+      return enter(principal);
+    };
     const webSessions = new WebSessions({
       store,
       record,
@@ -214,17 +229,38 @@ export async function startApp(options: AppOptions): Promise<App> {
     const freshGroups = new FreshGroups({
       providers,
       directory,
+      managedGroups: (principalId) => access.groupsOf(principalId),
       refresh: (cookie) => sessionRefresh.refresh(cookie),
       admit,
       groupsMaxAgeMs: identity.groupsMaxAgeMs,
       clock,
     });
-    const credentials = new CredentialService({ store, record, clock, random: randomBytes });
+    const credentials = new CredentialService({ store, record, clock, random: randomBytes, current });
+    const revocations = new Revocations({
+      store,
+      clock,
+      end: (credentialUser, error) => carrier.endSessions({ credentialUser }, error),
+    });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
     const dutiesNow = async (principal: Principal, connection: string) =>
       dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
+    const accounts = new ServiceAccounts({
+      store,
+      clock,
+      random: randomBytes,
+      humans,
+      record,
+      isAdmin,
+      keyMaxTtlMs,
+      endAccess: async (account, by) => {
+        await credentials.revokeAllOf(account, by);
+        await revocations.check();
+      },
+      endRevoked: () => revocations.check(),
+    });
+    await accounts.adopt(identity.serviceAccounts);
     const policyConnection = (name: string) => wired.get(name)?.policy;
     const services = {
       store,
@@ -265,6 +301,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         record({ type, run: runId, grant: grantId, job, connection, chunk: chunkNo, attempt, detail }),
       leaseMs: configuration.runs.leaseMs,
       attempts: configuration.runs.attempts,
+      retries: configuration.runs.retries,
     });
     const runs = new RunService({
       store,
@@ -356,6 +393,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       authenticator: {
         credential: async (user) => {
           const found = await credentials.lookup(user);
+          if (found !== undefined) revocations.watchCredential(user, found.expiresAt);
           return (
             found && {
               verifier: found.verifier,
@@ -366,7 +404,12 @@ export async function startApp(options: AppOptions): Promise<App> {
             }
           );
         },
-        token: verifyToken,
+        token: async (token) => {
+          const principal = await verifyToken(token);
+          if (isKey(token)) revocations.watchKey(token);
+          else if (principal.kind === 'service') revocations.watchAccount(principal.id);
+          return principal;
+        },
       },
       controlPlane,
       log,
@@ -382,6 +425,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       onError,
     });
     closing.push(() => carrier.close());
+    revocations.start(onError);
+    closing.push(() => Promise.resolve(revocations.close()));
     const servers = await listen(
       { hosts, port: postgres.port, socketDirectory: postgres.socket },
       (socket, isLocal) => carrier.accept(socket, isLocal),
@@ -479,6 +524,15 @@ export async function startApp(options: AppOptions): Promise<App> {
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),
+      connectionLabels: (name) => wired.get(name)?.configuration.labels,
+      inheritedBy: (labels) => inheritedBy(labels, rules.configuration),
+      testConnection: async (name) => {
+        const startedMs = clock.now();
+        return { ...(await need(wired, name).target.identity()), tookMs: clock.now() - startedMs };
+      },
+      maskingTemplates: () => rules.configuration.masking,
+      // The deployment's key would let anybody hash every possible number and look for it in what they are given.
+      tryMask: (labels, trial) => tryMask(rules.configuration.masking, labels, trial, randomBytes(32)),
       issueCredential: (principal, connection, ttlMs) =>
         credentials.issue({
           principal,
@@ -487,16 +541,16 @@ export async function startApp(options: AppOptions): Promise<App> {
         }),
       revokeCredential: async (principal, user) => {
         const stored = await credentials.find(user);
-        if (stored === undefined || (stored.human !== principal.human && !isAdmin(principal))) {
+        const isOwn = stored !== undefined && humans.keyOf(stored.human) === humans.keyOf(principal.human);
+        if (!isOwn && !isAdmin(principal)) {
           throw new CountersignError('not_found', `you have no credential ${JSON.stringify(user)}`);
         }
         await credentials.revoke(user, principal.id);
-        const error = new CountersignError(
-          'authentication_failed',
-          'countersign: the credential of this session was revoked',
-        );
-        await carrier.endSessions({ credentialUser: user }, error);
+        await revocations.check();
       },
+      listCredentials: (principal, all) => credentials.list(all && isAdmin(principal) ? undefined : principal.id),
+      humans,
+      accounts,
       requests,
       submission,
       draftFromSession: (session) => {
@@ -535,6 +589,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
       executions.catchUp().catch(onError);
+      credentials.sweep().catch(onError);
       webSessions.sweep().catch(onError);
       samlLogin.sweep().catch(onError);
     }, sweepMs);
@@ -628,10 +683,16 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
   };
 }
 
-async function describe({ listener, configuration }: Wired) {
+/** A target that cannot be asked hides its columns, not its connection. */
+async function describe({ listener, configuration }: Wired): Promise<ApiConnection> {
   const { gate } = listener;
-  const { catalogue } = await gate.refresh();
-  const masks = catalogue.relations.flatMap((relation) =>
+  const { name, engine, labels, host, port, database, tls } = configuration;
+  const facts = { name, engine, labels, target: { host, port, database, tls: tls.mode } };
+  const snapshot = await gate.refresh().catch(asCountersignError);
+  if (snapshot instanceof CountersignError) {
+    return { ...facts, masks: [], problem: { code: snapshot.code, message: snapshot.message } };
+  }
+  const masks = snapshot.catalogue.relations.flatMap((relation) =>
     relation.columns.flatMap((column) => {
       const rule = gate.masking.columnRule(relation.schema, relation.name, column.name);
       if (rule === undefined) return [];
@@ -639,7 +700,7 @@ async function describe({ listener, configuration }: Wired) {
       return [{ column: `${relation.schema}.${relation.name}.${column.name}`, mask, rule: rule.id }];
     }),
   );
-  return { name: configuration.name, engine: configuration.engine, labels: configuration.labels, masks };
+  return { ...facts, masks, problem: null };
 }
 
 function need(wired: ReadonlyMap<string, Wired>, name: string): Wired {

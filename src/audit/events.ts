@@ -141,7 +141,7 @@ export interface ControlEvent extends Common {
     | 'run.started'
     | 'run.chunk'
     | 'run.finished'
-    | `run.${'created' | 'paused' | 'resumed' | 'killed' | 'completed' | 'failed' | 'snapshot-mixed'}`
+    | `run.${'created' | 'paused' | 'resumed' | 'retried' | 'killed' | 'completed' | 'failed' | 'snapshot-mixed'}`
     | `chunk.${'leased' | 'streaming' | 'delivered' | 'sealed' | 'returned' | 'failed' | 'blocked'}`
     | 'credential.issued'
     | 'credential.revoked'

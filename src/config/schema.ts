@@ -79,7 +79,8 @@ const duty = z.enum(['designer', 'approver', 'executor', 'auditor', 'admin']);
 const binding = z.strictObject({ group: z.string().min(1), duties: z.array(duty).min(1), labels });
 
 const maskName = z.enum(['redact', 'null', 'last4', 'hash', 'email-domain', 'year']);
-const mask = z.union([
+/** One mask, as rules write it. */
+export const mask = z.union([
   maskName,
   z.strictObject({ kind: z.literal('partial'), keepStart: z.int().min(0), keepEnd: z.int().min(0) }),
   z.strictObject({ kind: z.literal('truncate-date'), to: z.enum(['year', 'month']) }),
@@ -322,13 +323,22 @@ export const configurationSchema = z.strictObject({
       /** Further identity providers; their principals are `NAME:SUBJECT`. */
       providers: z.array(identityProvider).default([]),
       serviceAccounts: z.array(serviceAccount).default([]),
+      /** Jobs of CI systems that are service accounts. */
+      workloads: z.array(workload).default([]),
+      accounts: z.prefault(
+        z.strictObject({
+          /** The longest life of a service account's key. */
+          keyMaxTtlMs: positive.default(90 * 24 * 60 * 60_000),
+          /** A service account of the store rests when its owner has not logged in for so long. */
+          ownerUnseenMs: positive.default(30 * 24 * 60 * 60_000),
+        }),
+        {},
+      ),
       /** Pairs of names (or e-mail addresses) that are one human. */
       links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
       scim: scim.optional(),
       /** How often each node looks for people who left, or whose groups changed, by way of another node. */
       leaversPollMs: positive.default(1_000),
-      /** Jobs of CI systems that are service accounts. */
-      workloads: z.array(workload).default([]),
       /** How old the knowledge of somebody's groups may be when they approve or execute and nobody can be asked. */
       groupsMaxAgeMs: positive.default(15 * 60_000),
     })
@@ -362,6 +372,8 @@ export const configurationSchema = z.strictObject({
     z.strictObject({
       leaseMs: positive.default(60_000),
       attempts: positive.default(3),
+      /** How often a failed chunk may be set going again by hand, each time with that many attempts. */
+      retries: z.int().min(0).default(5),
       /** How long the shared snapshot of a run may be held open at the target. */
       snapshotMaxAgeMs: positive.default(60 * 60_000),
     }),

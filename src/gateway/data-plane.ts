@@ -45,7 +45,7 @@ export class LiveRules {
     this.#policies = policiesOf(configuration);
   }
 
-  /** The one that is in force. */
+  /** As it is in force. */
   get configuration(): Configuration {
     return this.#configuration;
   }

@@ -201,26 +201,3 @@ export async function removedPeople(
   const rows = await store.selectFrom('leavers').select(['principal_id', 'human_key']).execute();
   return { ids: new Set(rows.map((row) => row.principal_id)), keys: new Set(rows.map((row) => row.human_key)) };
 }
-
-export interface AccountRow {
-  readonly name: string;
-  readonly owner: string;
-  readonly groups: readonly string[];
-  /** Accepted by its owner, not disabled, not expired. */
-  readonly works: boolean;
-}
-
-/** Service accounts that are kept in the store. */
-export async function storedAccounts(store: StoreOrTransaction, now: Date): Promise<AccountRow[]> {
-  const rows = await store
-    .selectFrom('service_accounts')
-    .select(['name', 'owner', 'groups', 'accepted_at', 'disabled_at', 'expires_at'])
-    .orderBy('name')
-    .execute();
-  return rows.map(({ name, owner, groups, accepted_at, disabled_at, expires_at }) => ({
-    name,
-    owner,
-    groups,
-    works: accepted_at !== null && disabled_at === null && (expires_at === null || expires_at > now),
-  }));
-}

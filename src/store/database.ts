@@ -126,6 +126,7 @@ export interface ChunksTable {
   chunk_no: number;
   state: ChunkState;
   attempt: Generated<number>;
+  retries: Generated<number>;
   lease_holder: string | null;
   lease_until: Date | null;
   delivered: Generated<boolean>;
@@ -280,9 +281,10 @@ export interface AccountOwnersTable {
 
 export interface ServiceAccountsTable {
   name: string;
-  owner: string;
+  source: 'configuration' | 'store';
+  owner: string | null;
+  owner_id: string | null;
   groups: Json<string[]>;
-  accepted_at: Date | null;
   offered_to: string | null;
   offered_by: string | null;
   created_by: string;
