@@ -13,19 +13,24 @@ import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
 import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
+import { TemplateService } from './approvals/templates.ts';
+import { RuleService, rulesInForce } from './approvals/rule-service.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
 import type { FollowedLog } from './audit/follower.ts';
+import { hasEntry } from './audit/find-entry.ts';
 import { TransparencyLog } from './audit/log.ts';
 import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
 import { openKeys, type KeyFolder } from './config/keys.ts';
 import { loadConfiguration, readSecret } from './config/load.ts';
+import { rulesOf, withRules } from './config/rules.ts';
 import type { Configuration } from './config/schema.ts';
 import { asCountersignError, CountersignError } from './errors.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
 import { HoldService } from './gate/holds.ts';
 import { GateReader } from './gate/reader.ts';
+import { stepOfInput } from './gate/template-steps.ts';
 import { listen } from './gateway/addresses.ts';
 import {
   DataPlane,
@@ -61,8 +66,8 @@ import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
-import { notifierFor } from './notify/setup.ts';
 import { tryMask } from './masking/trial.ts';
+import { notifierFor } from './notify/setup.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { examineAccounts, runDoctor, type DoctorReport } from './review/doctor.ts';
 import { Executions } from './review/executions.ts';
@@ -94,7 +99,10 @@ export interface App {
   readonly logDirectory: string;
   /** The ids of the processes that carry sessions; none where this process carries them itself. */
   readonly workers: () => readonly number[];
-  /** Takes masking rules, policies and bindings from a new configuration; addresses and stores stay as they are. */
+  /**
+   * Takes masking rules, policies, bindings and workflows from a new configuration, as long as nothing was applied by
+   * `countersign apply`; addresses and stores stay as they are.
+   */
   reload(configuration: Configuration): void;
   /** Publishes the log up to now. */
   checkpoint(): Promise<string>;
@@ -123,8 +131,6 @@ export async function startApp(options: AppOptions): Promise<App> {
   const keys = openKeys(path.join(dataDirectory, 'keys'));
   const hashKey = keys.secret('masking-hash.key');
   const onError = errorHandler(logger);
-  const rules = new LiveRules(configuration, hashKey);
-
   const { store, pool } = openStore(readSecret(configuration.store.url), {
     maxConnections: configuration.store.maxConnections,
   });
@@ -140,6 +146,11 @@ export async function startApp(options: AppOptions): Promise<App> {
         cause,
       });
     });
+    const fileRules = rulesOf(configuration);
+    const inForce = await rulesInForce(store, fileRules);
+    // The configuration with the rules that count now.
+    let live = withRules(configuration, inForce.rules);
+    const rules = new LiveRules(live, hashKey);
     const logDirectory = path.join(dataDirectory, 'log');
     const logKey = logKeys(keys, node);
     const log = await TransparencyLog.open({
@@ -171,7 +182,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
-    const providers = new IdentityProviders({ identity, clock });
+    /** Groups that are kept here count instead of those that a provider tells. */
+    const managedGroups = (principalId: string) => access.groupsOf(principalId);
+    const providers = new IdentityProviders({ identity, clock, managedGroups });
     const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
     const access = new AccountAccess({ store, clock, ownerUnseenMs });
     const current = (principal: Principal) => access.current(principal);
@@ -204,12 +217,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
-    const verifyToken = async (token: string): Promise<Principal> => {
-      if (isKey(token)) return enter(await access.verify(token));
-      const principal = await providers.verify(token);
+    const enterAsProved = async (principal: SeenPrincipal): Promise<Principal> => {
       await access.admit(principal);
       return enter(principal);
     };
+    const verifyToken = async (token: string): Promise<Principal> =>
+      isKey(token) ? enter(await access.verify(token)) : enterAsProved(await providers.verify(token));
     const webSessions = new WebSessions({
       store,
       record,
@@ -229,7 +242,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const freshGroups = new FreshGroups({
       providers,
       directory,
-      managedGroups: (principalId) => access.groupsOf(principalId),
+      managedGroups,
       refresh: (cookie) => sessionRefresh.refresh(cookie),
       admit,
       groupsMaxAgeMs: identity.groupsMaxAgeMs,
@@ -267,14 +280,51 @@ export async function startApp(options: AppOptions): Promise<App> {
       record,
       clock,
       policySet: () => rules.policies,
-      workflows: configuration.workflows,
+      workflows: () => rules.workflows,
       connections: policyConnection,
       humans,
     };
-    const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
+    const requests = new RequestService({
+      ...services,
+      pool,
+      rules: { apply: (...change) => ruleService.apply(...change), applied: () => ruleService.applied() },
+      maxHoldsPerHuman: limits.maxHoldsPerPrincipal,
+    });
     closing.push(() => requests.close());
+    const takeRules = (next: Configuration) => {
+      rules.replace(next);
+      live = next;
+      carrier.reload(next);
+    };
+    const ruleService = new RuleService({
+      ...services,
+      pool,
+      requests,
+      connections: () => [...wired.values()].map(({ policy }) => policy),
+      dutiesOn,
+      inForce,
+      fileRules,
+      activate: (next) => {
+        takeRules(withRules(live, next.rules));
+        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: next.number });
+      },
+      onError,
+    });
+    closing.push(() => ruleService.close());
+    warnOfFile(logger, ruleService);
     await requests.withdrawOrphans();
-    const grants = new GrantService(services);
+    const grants = new GrantService({ ...services, node });
+    const reconcile = async () =>
+      grants.reconcile(async (mark) => {
+        const size = Number((await log.checkpoint()).split('\n')[1]);
+        return hasEntry({
+          read: readerFor(logDirectory),
+          size,
+          since: mark.begunAt,
+          texts: ['grant.consumed', mark.id],
+        });
+      });
+    await reconcile();
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
@@ -323,6 +373,13 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     closing.push(() => runs.close());
 
+    const templates = new TemplateService({
+      ...services,
+      requests,
+      grants,
+      stepOf: (input, name) => stepOfInput(need(wired, name).listener.gate, input, limits.maxStatementBytes),
+      limits: configuration.templates,
+    });
     const changes = new ChangeFeed(pool.options);
     closing.push(() => changes.close());
     // A hint that is lost makes a page look a little later.
@@ -333,6 +390,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const holds = new HoldService({
       requests,
       grants,
+      templates,
       connection: (name) => {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
@@ -340,6 +398,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      maxStatementBytes: limits.maxStatementBytes,
       principals: freshGroups,
       dutiesOn,
     });
@@ -371,6 +430,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
+      useTemplate: (question) => holds.useTemplate(question),
+      settleTemplate: (use, rows, reached) => templates.settle(use, rows, reached),
       reserveSample: (human, connection, rows) =>
         reserve({ human: humans.keyOf(human), connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
@@ -385,7 +446,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const hosts = typeof postgres.host === 'string' ? [postgres.host] : postgres.host;
     const host = hosts[0] ?? 'localhost';
     const carrier = await startCarrier({
-      configuration,
+      configuration: live,
       keys,
       clock,
       rules,
@@ -487,7 +548,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       webSessions,
       flows,
       verifyLogin: async (provider, tokens, nonce) =>
-        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
+        enterAsProved(await providers.verifyLogin(provider, { ...tokens, nonce })),
       publicUrl: pageUrl,
     });
 
@@ -552,6 +613,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       humans,
       accounts,
       requests,
+      templates,
+      rules: ruleService,
       submission,
       draftFromSession: (session) => {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
@@ -585,11 +648,13 @@ export async function startApp(options: AppOptions): Promise<App> {
 
     const sweep = setInterval(() => {
       requests.expireDue().catch(onError);
+      requests.escalateDue().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
+      reconcile().catch(onError);
       ledger.sweep().catch(onError);
-      executions.catchUp().catch(onError);
       credentials.sweep().catch(onError);
+      executions.catchUp().catch(onError);
       webSessions.sweep().catch(onError);
       samlLogin.sweep().catch(onError);
     }, sweepMs);
@@ -602,6 +667,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     const leaversSweep = setInterval(() => void leavers.sweep().catch(onError), configuration.identity.leaversPollMs);
     closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
 
+    ruleService.watch();
+
     return {
       postgresPort: servers.port,
       apiUrl,
@@ -610,9 +677,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       workers: () => carrier.workers,
       checkpoint: () => log.checkpoint(),
       reload: (next) => {
-        rules.replace(next);
-        carrier.reload(next);
-        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest });
+        const { number, rules: applied } = ruleService.inForce;
+        const nextFile = rulesOf(next);
+        takeRules(withRules(next, number === 0 ? nextFile : applied));
+        ruleService.fileChanged(nextFile);
+        warnOfFile(logger, ruleService);
+        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: number });
       },
       close: closeAll,
     };
@@ -620,6 +690,17 @@ export async function startApp(options: AppOptions): Promise<App> {
     await closeAll();
     throw error;
   }
+}
+
+/** The store's rules count; a file that says something else must not go unseen. */
+function warnOfFile(logger: Logger, rules: RuleService): void {
+  const { number } = rules.inForce;
+  const changes = rules.fileDifference;
+  if (changes.length === 0) return;
+  logger.warn(
+    { version: number, changes: changes.map(({ effect, what }) => `${effect}: ${what}`) },
+    `the rules of the configuration file are not in force: version ${number} of the store is, and the file differs`,
+  );
 }
 
 /** What its own planning needs of a connection. */

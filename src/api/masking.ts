@@ -1,5 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify';
-import { mask as maskSchema } from '../config/schema.ts';
+import { mask as maskSchema } from '../config/rules-schema.ts';
 import { CountersignError } from '../errors.ts';
 import { trialTypes, type MaskTrial } from '../masking/trial.ts';
 import { withAnyDuty } from './connections.ts';

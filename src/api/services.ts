@@ -6,6 +6,8 @@ import type { TransparencyLog } from '../audit/log.ts';
 import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { TemplateService } from '../approvals/templates.ts';
+import type { RuleService } from '../approvals/rule-service.ts';
 import type { CountersignError } from '../errors.ts';
 import type { CredentialDescription } from '../identity/credentials.ts';
 import type { Humans } from '../identity/humans.ts';
@@ -106,6 +108,8 @@ export interface ApiServices {
   readonly humans: Humans;
   readonly accounts: ServiceAccounts;
   readonly requests: RequestService;
+  readonly templates: TemplateService;
+  readonly rules: RuleService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;

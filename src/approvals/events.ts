@@ -7,9 +7,15 @@ export type ApprovalEventType =
   | 'request.decided'
   | 'request.refused' // somebody may not ask for, decide on or withdraw a request
   | 'request.closed'
+  | 'request.escalated' // a step waited too long: further groups may decide, or are told
+  | 'request.break-glass'
+  | 'request.reviewed'
+  | 'policy.applied'
+  | 'policy.refused'
   | 'grant.created'
   | 'grant.consumed'
   | 'grant.void' // drift, revocation, or its time is up (state `expired`)
+  | 'grant.reconciled' // a use was recorded by a process that died before it took effect
   | 'grant.refused';
 
 export interface ApprovalEvent {
@@ -21,6 +27,6 @@ export interface ApprovalEvent {
 export type RecordEvent = (event: ApprovalEvent) => Promise<void>;
 
 /** The members that name who did it. */
-export function actor(principal: Principal): { principal: string; human: string } {
+export function actor(principal: Pick<Principal, 'id' | 'human'>): { principal: string; human: string } {
   return { principal: principal.id, human: principal.human };
 }

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { doctorSettings, notification, notificationLimits, reviewSettings } from './review-settings.ts';
+import { binding, defaultBindings, maskingTemplate, policyFile, workflow } from './rules-schema.ts';
 import { labels, port, positive, secret } from './values.ts';
 
 const tlsFiles = z.strictObject({ certFile: z.string(), keyFile: z.string() });
@@ -72,41 +73,6 @@ const connection = z.strictObject({
     designer: credential,
     executor: credential,
   }),
-});
-
-const duty = z.enum(['designer', 'approver', 'executor', 'auditor', 'admin']);
-
-const binding = z.strictObject({ group: z.string().min(1), duties: z.array(duty).min(1), labels });
-
-const maskName = z.enum(['redact', 'null', 'last4', 'hash', 'email-domain', 'year']);
-/** One mask, as rules write it. */
-export const mask = z.union([
-  maskName,
-  z.strictObject({ kind: z.literal('partial'), keepStart: z.int().min(0), keepEnd: z.int().min(0) }),
-  z.strictObject({ kind: z.literal('truncate-date'), to: z.enum(['year', 'month']) }),
-  z.strictObject({ kind: z.literal('round'), to: z.number().positive() }),
-]);
-
-/** What a statement may ask about a masked column that it filters by; `perHour`: constants that it is compared with. */
-const predicates = z.union([
-  z.enum(['deny', 'is-null']),
-  z.strictObject({ kind: z.literal('equality'), perHour: z.int().min(1).max(1_000_000) }),
-]);
-
-const detectorName = z.enum(['card', 'ssn', 'iban', 'email', 'phone', 'ip', 'jwt', 'cloud-key']);
-
-const maskingTemplate = z.strictObject({
-  name: z.string().min(1),
-  appliesTo: labels,
-  columns: z.array(z.strictObject({ match: z.string().min(1), mask, predicates: predicates.optional() })).default([]),
-  detectors: z
-    .array(
-      z.strictObject({
-        detect: z.union([detectorName, z.strictObject({ name: z.string().min(1), pattern: z.string().min(1) })]),
-        mask: z.enum(['redact', 'last4', 'hash']).default('redact'),
-      }),
-    )
-    .default([]),
 });
 
 const serviceAccount = z.strictObject({
@@ -254,17 +220,6 @@ const scim = z
     error: 'either token or tokenHash is needed',
   });
 
-const workflow = z.strictObject({
-  match: z.prefault(z.strictObject({ labels, kinds: z.array(z.enum(['job', 'statement', 'session'])).optional() }), {}),
-  approvals: z.prefault(z.strictObject({ count: positive.default(1), groups: z.array(z.string()).optional() }), {}),
-  /** How long a request waits for its decision. */
-  expiresMs: positive.default(24 * 60 * 60_000),
-  /** How long an approved grant may be used. */
-  grantExpiresMs: positive.default(24 * 60 * 60_000),
-  /** Author, approver and executor are all distinct. */
-  strict: z.boolean().default(false),
-});
-
 export const configurationSchema = z.strictObject({
   /** The name of this node in the log and in sessions. */
   node: z
@@ -345,17 +300,13 @@ export const configurationSchema = z.strictObject({
     .refine(({ issuer, providers }) => issuer !== undefined || providers.length > 0, {
       error: 'an issuer (identity.issuer) or at least one of identity.providers is needed',
     }),
-  bindings: z.array(binding).default([
-    { group: 'chunk-designers', duties: ['designer'], labels: {} },
-    { group: 'chunk-executors', duties: ['approver', 'executor'], labels: {} },
-    { group: 'auditors', duties: ['auditor'], labels: {} },
-  ]),
+  bindings: z.array(binding).default(defaultBindings),
   connections: z.array(connection).min(1),
   masking: z.array(maskingTemplate).default([]),
   policies: z.prefault(
     z.strictObject({
-      /** Cedar files, added to the built-in rules. */
-      files: z.array(z.string()).default([]),
+      /** Cedar files, added to the built-in rules; or their texts in place, with the names that errors and ids use. */
+      files: z.array(z.union([z.string(), policyFile])).default([]),
       /** false: the built-in permissions are left out (the built-in prohibitions never are). */
       defaults: z.boolean().default(true),
     }),
@@ -363,6 +314,17 @@ export const configurationSchema = z.strictObject({
   ),
   workflows: z.array(workflow).default([]),
   sampling: z.prefault(z.strictObject({ rowsPerHour: z.int().min(0).default(100) }), {}),
+  /** What an approver of a loop may let run at most. */
+  templates: z.prefault(
+    z.strictObject({
+      /** Statements of one template; also the default. */
+      maxUses: z.int().min(1).max(10_000_000).default(10_000),
+      /** How long a template is valid, where the approver does not say. */
+      durationMs: positive.default(2 * 60 * 60_000),
+      maxDurationMs: positive.default(24 * 60 * 60_000),
+    }),
+    {},
+  ),
   credentials: z.prefault(z.strictObject({ ttlMs: positive.default(8 * 60 * 60_000) }), {}),
   review: reviewSettings,
   doctor: doctorSettings,

@@ -156,6 +156,11 @@ async function held(more: { expiresMs?: number; inStore?: boolean } = {}): Promi
     createdAt,
     expiresAt: new Date(createdAt.getTime() + (more.expiresMs ?? 86_400_000)),
     closedAt: undefined,
+    stepDueAt: undefined,
+    escalatedSteps: 0,
+    breakGlass: undefined,
+    reviewDueAt: undefined,
+    confirmedAt: undefined,
   };
   if (more.inStore !== false) {
     await database.store.transaction().execute((transaction) => insertRequest(transaction, request));

@@ -17,7 +17,7 @@ export interface AuthorRecord {
   readonly principal?: string | undefined;
 }
 
-export type RequestKind = 'job' | 'statement' | 'session';
+export type RequestKind = 'job' | 'statement' | 'session' | 'policy';
 export type RequestState = 'pending' | 'approved' | 'rejected' | 'withdrawn' | 'expired';
 export type GrantState = 'open' | 'consumed' | 'void' | 'expired';
 export type RunState = 'running' | 'paused' | 'completed' | 'failed' | 'killed';
@@ -63,6 +63,18 @@ export interface JobVersionsTable {
   pushed_at: Date;
 }
 
+/** How break-glass was asked for: what the workflow said at that moment. */
+export interface BreakGlassRecord {
+  readonly principal: string;
+  readonly human: string;
+  readonly reason: string;
+  readonly at: string;
+  readonly approvals: number;
+  readonly reviewers: number;
+  readonly reviewWithinMs: number;
+  readonly duringQuietHours: boolean;
+}
+
 export interface RequestsTable {
   id: string;
   kind: RequestKind;
@@ -81,6 +93,11 @@ export interface RequestsTable {
   created_at: Date;
   expires_at: Date;
   closed_at: Date | null;
+  step_due_at: Date | null;
+  escalated_steps: Generated<number>;
+  break_glass: JSONColumnType<BreakGlassRecord, string, string> | null;
+  review_due_at: Date | null;
+  confirmed_at: Date | null;
 }
 
 export interface DecisionsTable {
@@ -90,6 +107,27 @@ export interface DecisionsTable {
   verdict: 'approve' | 'reject';
   comment: string;
   decided_at: Date;
+  groups: Json<string[]>;
+}
+
+export interface ReviewsTable {
+  request_id: string;
+  human: string;
+  principal_id: string;
+  verdict: 'ok' | 'object';
+  comment: string;
+  reviewed_at: Date;
+}
+
+export interface PolicyVersionsTable {
+  number: number;
+  digest: string;
+  content_json: string;
+  applied_by: string;
+  applied_human: string;
+  applied_at: Date;
+  message: string;
+  request_id: string | null;
 }
 
 export interface GrantsTable {
@@ -102,6 +140,35 @@ export interface GrantsTable {
   consumed_by: string | null;
   consumed_at: Date | null;
   void_reason: string | null;
+}
+
+export interface StatementTemplatesTable {
+  request_id: string;
+  connection: string;
+  principal_id: string;
+  shape: string;
+}
+
+/** Keys are decimal texts on our side: they go up to 2^63. */
+export interface TemplateUsesTable {
+  grant_id: string;
+  use_no: number;
+  session_id: string;
+  low_key: string;
+  high_key: string | null;
+  rows_reserved: number;
+  rows: number | null;
+  reached_key: string | null;
+  used_at: Date;
+  settled_at: Date | null;
+}
+
+export interface GrantClaimsTable {
+  id: string;
+  grant_id: string;
+  node: string;
+  principal_id: string;
+  begun_at: Date;
 }
 
 export interface RunsTable {
@@ -318,7 +385,12 @@ export interface Database extends ReviewDatabase {
   job_versions: JobVersionsTable;
   requests: RequestsTable;
   decisions: DecisionsTable;
+  reviews: ReviewsTable;
+  policy_versions: PolicyVersionsTable;
   grants: GrantsTable;
+  statement_templates: StatementTemplatesTable;
+  template_uses: TemplateUsesTable;
+  grant_claims: GrantClaimsTable;
   runs: RunsTable;
   chunks: ChunksTable;
   sessions: SessionsTable;

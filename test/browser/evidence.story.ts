@@ -70,6 +70,7 @@ describe('sessions', () => {
     await page.getByRole('button', { name: 'Open the recording' }).click();
     const slider = page.getByRole('slider', { name: 'Moment of the session' });
     await slider.waitFor();
+    await visit.picture('session-light');
     await page.getByText('Statement 1 of 4').waitFor();
     await page
       .getByRole('region', { name: 'Rows as they were delivered' })
@@ -101,8 +102,8 @@ describe('connections', () => {
   it('show what they inherit; labels are tried; an admin tests the target', async () => {
     const visit = await world.visit('ana', '/connections');
     const { page } = visit;
-    await page.getByLabel('Name').fill('billing');
-    await page.getByLabel('Labels').fill('data=health');
+    await page.getByRole('textbox', { name: 'Name' }).fill('billing');
+    await page.getByRole('textbox', { name: 'Labels' }).fill('data=health');
     await page.getByRole('button', { name: 'Show what it would inherit' }).click();
     await page.getByRole('region', { name: 'Configuration of the new connection' }).waitFor();
     await visit.accessible();
@@ -126,9 +127,9 @@ describe('masking', () => {
   it("a value of one's own is masked by the real rules", async () => {
     const visit = await world.visit('dana', '/masking');
     const { page } = visit;
-    await page.getByLabel('Value').fill('made.up@tried.example');
-    await page.getByLabel('In column').fill('customers.email');
-    await page.getByLabel('On connection').click();
+    await page.getByRole('textbox', { name: 'Value' }).fill('made.up@tried.example');
+    await page.getByRole('textbox', { name: 'In column' }).fill('customers.email');
+    await page.getByRole('combobox', { name: 'On connection' }).click();
     await page.getByRole('option', { name: 'crm' }).click();
     await page.getByRole('button', { name: 'Mask it' }).click();
     await page.getByText('***@tried.example').waitFor();
