@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { asCountersignError } from '../errors.ts';
 import { auditCommands } from './audit.ts';
 import { ApiClient } from './client.ts';
+import { connectionCommands } from './connections.ts';
 import type { CommandContext } from './context.ts';
 import { databaseCommands, withPsqlArguments } from './database.ts';
 import { identityCommands } from './identity.ts';
@@ -51,6 +52,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   databaseCommands(program, context);
   peopleCommands(program, context);
   serviceAccountCommands(program, context);
+  connectionCommands(program, context);
   jobCommands(program, context);
   requestCommands(program, context);
   policyCommands(program, context);
