@@ -123,15 +123,14 @@ describe('access', () => {
     await page.getByRole('tab', { name: 'Reviews' }).click();
     await page.getByRole('button', { name: 'Begin a review' }).click();
     await page.getByRole('region', { name: 'Lines of the review' }).waitFor();
-    await page
-      .getByRole('button', { name: /^Keep / })
-      .first()
-      .click();
+    const own = page.getByRole('button', { name: 'Keep auditor of ana on crm' });
+    assert.equal(await own.getAttribute('aria-description'), 'Nobody decides on their own duties.');
+    await page.getByRole('button', { name: 'Keep designer of designer on crm' }).click();
     await page.getByText('kept', { exact: true }).first().waitFor();
-    await page
-      .getByRole('button', { name: /^Revoke / })
-      .nth(1)
-      .click();
+    const revoke = page.getByRole('button', { name: 'Revoke approver of executor on crm' });
+    assert.equal(await revoke.getAttribute('aria-description'), 'Say why in the comment.');
+    await page.getByLabel('Comment on approver of executor on crm').fill('not needed');
+    await revoke.click();
     await page.getByText('revoked', { exact: true }).first().waitFor();
     await visit.accessible();
     await visit.picture('access-review');
