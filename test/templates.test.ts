@@ -1,8 +1,11 @@
 /** A loop that was approved once as a template: an unchanged script runs to its end, and nothing else does. Promises P1, P3, P4. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { copyFile, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { customersSchema } from './customers.ts';
 import { pino } from 'pino';
@@ -202,6 +205,47 @@ describe('an unchanged paging script of a designer', () => {
     for (const offset of [100, 200, 300, 400]) await assertRuns(client.query(page(offset)), 100);
     await assertHeld(client.query(page(500)), 'beyond the last position');
     await assertHeld(client.query(page(100)), 'again');
+  });
+});
+
+describe('the command line', () => {
+  const countersign = async (...args: string[]) => {
+    const program = fileURLToPath(new URL('../src/bin.ts', import.meta.url));
+    const env = {
+      ...process.env,
+      COUNTERSIGN_SERVER: harness.app.apiUrl,
+      COUNTERSIGN_TOKEN: await harness.token('executor'),
+    };
+    return promisify(execFile)(process.execPath, [program, ...args], { env }).then(
+      ({ stdout }) => stdout,
+      (error: { stderr: string }) => error.stderr,
+    );
+  };
+
+  it('shows the loop, says what is missing, and approves it', async () => {
+    const client = await harness.connect('designer');
+    const text = (low: number, high: number) => `select label, id from plain where id > ${low} and id <= ${high}`;
+    const first = client.query(text(0, 10));
+    const { id } = await held();
+    const shown = await countersign('requests', 'show', id);
+    assert.match(shown, /select label, id from plain where id > :lo and id <= :hi/);
+    assert.match(shown, /public\.plain\.id, now from 1 to 10/);
+    assert.match(await countersign('requests', 'approve', id, '--template', '--rows', '5'), /--until-key/);
+    assert.match(await countersign('requests', 'approve', id, '--until-key', '5'), /add --template/);
+    assert.match(
+      await countersign('requests', 'approve', id, '--template', '--until-key', '20', '--rows', 'x'),
+      /--rows/,
+    );
+    const bounds = ['--until-key', '20', '--rows', '20', '--uses', '2', '--expires', '30m', '-m', 'the loop'];
+    const answer = await countersign('requests', 'approve', id, '--template', ...bounds);
+    assert.match(answer, /may be used by every step of the loop until/);
+    assert.equal((await first).rows.length, 10);
+    await assertRuns(client.query(text(10, 20)), 10);
+    const template = /^(req_\S+):/.exec(answer)?.[1] ?? '';
+    assert.match(
+      await countersign('requests', 'show', template),
+      /public\.plain\.id from 1 to 20, upwards, none twice \(range\)/,
+    );
   });
 });
 
