@@ -87,6 +87,10 @@ export const errorTable = {
   log_broken: { sqlstate: 'XX001', httpStatus: 500 },
   recording_unknown: { sqlstate: '42704', httpStatus: 404 },
   recording_broken: { sqlstate: 'XX001', httpStatus: 500 },
+  // access reviews
+  review_unknown: { sqlstate: '42704', httpStatus: 404 },
+  review_closed: { sqlstate: '55000', httpStatus: 409 },
+  notification_failed: { sqlstate: '08006', httpStatus: 502 },
   // the rest
   configuration_invalid: { sqlstate: 'F0000', httpStatus: 500 },
   input_invalid: { sqlstate: '22023', httpStatus: 400 },

@@ -22,6 +22,10 @@ import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
+import type { Notifier } from '../notify/notifier.ts';
+import type { DoctorReport } from '../review/doctor.ts';
+import type { Executions } from '../review/executions.ts';
+import type { AccessReviews } from '../review/reviews.ts';
 import type { Inheritance } from '../approvals/inheritance.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { MaskingTemplate } from '../masking/policy.ts';
@@ -113,6 +117,10 @@ export interface ApiServices {
   readonly maxEventStreams: number;
   readonly runs: RunService;
   readonly ledger: Ledger;
+  readonly executions: Executions;
+  readonly reviews: AccessReviews;
+  readonly notifier: Notifier;
+  readonly doctor: () => Promise<DoctorReport>;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;
   readonly onError: (cause: unknown) => CountersignError;
 }

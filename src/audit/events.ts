@@ -166,6 +166,8 @@ export interface ControlEvent extends Common {
     | `service-account.${'created' | 'changed' | 'offered' | 'accepted' | 'disabled' | 'enabled' | 'key-created' | 'key-revoked'}`
     | 'api.refused'
     | 'policy.changed'
+    | `review.${'started' | 'decided' | 'ended'}`
+    | 'notification.failed'
     | 'worker.lost';
   readonly [member: string]: Json | undefined;
 }

@@ -4,6 +4,7 @@
  */
 import { Kysely, PostgresDialect, type Generated, type JSONColumnType, type Transaction } from 'kysely';
 import pg from 'pg';
+import type { ReviewDatabase } from './review-tables.ts';
 
 type Json<T extends object> = JSONColumnType<T, string, string>;
 
@@ -371,7 +372,7 @@ export interface ServiceAccountKeysTable {
   revoked_at: Date | null;
 }
 
-export interface Database {
+export interface Database extends ReviewDatabase {
   humans: HumansTable;
   human_emails: HumanEmailsTable;
   human_links: HumanLinksTable;
