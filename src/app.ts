@@ -13,10 +13,12 @@ import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
 import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
+import { TemplateService } from './approvals/templates.ts';
 import { RuleService, rulesInForce } from './approvals/rule-service.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
 import type { FollowedLog } from './audit/follower.ts';
+import { hasEntry } from './audit/find-entry.ts';
 import { TransparencyLog } from './audit/log.ts';
 import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
@@ -28,6 +30,7 @@ import { asCountersignError, CountersignError } from './errors.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
 import { HoldService } from './gate/holds.ts';
 import { GateReader } from './gate/reader.ts';
+import { stepOfInput } from './gate/template-steps.ts';
 import { listen } from './gateway/addresses.ts';
 import {
   DataPlane,
@@ -310,7 +313,18 @@ export async function startApp(options: AppOptions): Promise<App> {
     closing.push(() => ruleService.close());
     warnOfFile(logger, ruleService);
     await requests.withdrawOrphans();
-    const grants = new GrantService(services);
+    const grants = new GrantService({ ...services, node });
+    const reconcile = async () =>
+      grants.reconcile(async (mark) => {
+        const size = Number((await log.checkpoint()).split('\n')[1]);
+        return hasEntry({
+          read: readerFor(logDirectory),
+          size,
+          since: mark.begunAt,
+          texts: ['grant.consumed', mark.id],
+        });
+      });
+    await reconcile();
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
@@ -359,6 +373,13 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     closing.push(() => runs.close());
 
+    const templates = new TemplateService({
+      ...services,
+      requests,
+      grants,
+      stepOf: (input, name) => stepOfInput(need(wired, name).listener.gate, input, limits.maxStatementBytes),
+      limits: configuration.templates,
+    });
     const changes = new ChangeFeed(pool.options);
     closing.push(() => changes.close());
     // A hint that is lost makes a page look a little later.
@@ -369,6 +390,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const holds = new HoldService({
       requests,
       grants,
+      templates,
       connection: (name) => {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
@@ -376,6 +398,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      maxStatementBytes: limits.maxStatementBytes,
       principals: freshGroups,
       dutiesOn,
     });
@@ -407,6 +430,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
+      useTemplate: (question) => holds.useTemplate(question),
+      settleTemplate: (use, rows, reached) => templates.settle(use, rows, reached),
       reserveSample: (human, connection, rows) =>
         reserve({ human: humans.keyOf(human), connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
@@ -588,6 +613,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       humans,
       accounts,
       requests,
+      templates,
       rules: ruleService,
       submission,
       draftFromSession: (session) => {
@@ -625,6 +651,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       requests.escalateDue().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
+      reconcile().catch(onError);
       ledger.sweep().catch(onError);
       credentials.sweep().catch(onError);
       executions.catchUp().catch(onError);

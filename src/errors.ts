@@ -60,6 +60,7 @@ export const errorTable = {
   grant_used: { sqlstate: 'ZC006', httpStatus: 409 },
   grant_expired: { sqlstate: 'ZC006', httpStatus: 410 },
   grant_void: { sqlstate: 'ZC007', httpStatus: 409 },
+  template_not_offered: { sqlstate: 'ZC011', httpStatus: 422 },
   quiet_hours: { sqlstate: 'ZC009', httpStatus: 409 },
   break_glass_refused: { sqlstate: 'ZC010', httpStatus: 403 },
   too_many_holds: { sqlstate: 'ZC008', httpStatus: 429 },

@@ -6,6 +6,7 @@ import type { TransparencyLog } from '../audit/log.ts';
 import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { TemplateService } from '../approvals/templates.ts';
 import type { RuleService } from '../approvals/rule-service.ts';
 import type { CountersignError } from '../errors.ts';
 import type { CredentialDescription } from '../identity/credentials.ts';
@@ -21,11 +22,11 @@ import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
-import type { Inheritance } from '../approvals/inheritance.ts';
 import type { Notifier } from '../notify/notifier.ts';
 import type { DoctorReport } from '../review/doctor.ts';
 import type { Executions } from '../review/executions.ts';
 import type { AccessReviews } from '../review/reviews.ts';
+import type { Inheritance } from '../approvals/inheritance.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { MaskingTemplate } from '../masking/policy.ts';
 import type { MaskTrial, TriedMask } from '../masking/trial.ts';
@@ -107,6 +108,7 @@ export interface ApiServices {
   readonly humans: Humans;
   readonly accounts: ServiceAccounts;
   readonly requests: RequestService;
+  readonly templates: TemplateService;
   readonly rules: RuleService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */

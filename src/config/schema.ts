@@ -314,6 +314,17 @@ export const configurationSchema = z.strictObject({
   ),
   workflows: z.array(workflow).default([]),
   sampling: z.prefault(z.strictObject({ rowsPerHour: z.int().min(0).default(100) }), {}),
+  /** What an approver of a loop may let run at most. */
+  templates: z.prefault(
+    z.strictObject({
+      /** Statements of one template; also the default. */
+      maxUses: z.int().min(1).max(10_000_000).default(10_000),
+      /** How long a template is valid, where the approver does not say. */
+      durationMs: positive.default(2 * 60 * 60_000),
+      maxDurationMs: positive.default(24 * 60 * 60_000),
+    }),
+    {},
+  ),
   credentials: z.prefault(z.strictObject({ ttlMs: positive.default(8 * 60 * 60_000) }), {}),
   review: reviewSettings,
   doctor: doctorSettings,
