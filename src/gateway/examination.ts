@@ -10,9 +10,10 @@ import { reviewedConnections } from '../review/approval-needs.ts';
 import type { AccessWorld } from '../review/access.ts';
 import type { DoctorOptions } from '../review/doctor.ts';
 import { everybody, type AccessViewOptions } from '../review/facts.ts';
-import { removedPeople, storedAccounts } from '../store/access.ts';
+import { removedPeople } from '../store/access.ts';
 import type { Store } from '../store/database.ts';
 import { listPrincipals } from '../store/principals.ts';
+import { listServiceAccounts } from '../store/service-accounts.ts';
 import { storeClock, usedRelations } from '../store/used-relations.ts';
 import type { WiredConnection } from './data-plane.ts';
 import { examinedTarget } from './examined-target.ts';
@@ -28,9 +29,10 @@ export async function accessWorld(
     principals: everybody(
       await listPrincipals(store),
       configuration.identity.serviceAccounts,
-      await storedAccounts(store, new Date()),
+      await listServiceAccounts(store),
       await removedPeople(store),
       keyOf,
+      Date.now(),
     ),
     bindings: configuration.bindings,
     connections: reviewedConnections(configuration.connections, configuration.workflows),

@@ -201,27 +201,3 @@ export async function removedPeople(
   const rows = await store.selectFrom('leavers').select(['principal_id', 'human_key']).execute();
   return { ids: new Set(rows.map((row) => row.principal_id)), keys: new Set(rows.map((row) => row.human_key)) };
 }
-
-export interface AccountRow {
-  readonly name: string;
-  readonly owner: string;
-  readonly groups: readonly string[];
-  /** Accepted by its owner, not disabled, not expired. */
-  readonly works: boolean;
-}
-
-/** Service accounts that are kept in the store. */
-export async function storedAccounts(store: StoreOrTransaction, now: Date): Promise<AccountRow[]> {
-  const rows = await store
-    .selectFrom('service_accounts')
-    .select(['name', 'owner', 'groups', 'disabled_at', 'expires_at'])
-    .where('source', '=', 'store')
-    .orderBy('name')
-    .execute();
-  return rows.flatMap(({ name, owner, groups, disabled_at, expires_at }) => {
-    // Nobody has accepted it yet, so nobody can use it.
-    if (owner === null) return [];
-    const works = disabled_at === null && (expires_at === null || expires_at > now);
-    return [{ name, owner, groups, works }];
-  });
-}
