@@ -1,7 +1,11 @@
 /** The access review and "every execution passed an approval", through the whole gateway. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { runProgram } from '../src/cli/program.ts';
 import { logVerifier } from '../src/audit/checkpoint.ts';
 import { readInclusionProof } from '../src/audit/proofs.ts';
 import { leafHash, verifyInclusion } from '../src/audit/tlog.ts';
@@ -9,15 +13,22 @@ import type { ExecutionReport } from '../src/review/executions.ts';
 import type { AccessFacts } from '../src/review/facts.ts';
 import type { DecidedLine, ReviewSummary } from '../src/review/reviews.ts';
 import { customersSchema } from './customers.ts';
+import { startHttpSink, type HttpSink } from './http-sink.ts';
 import { startHarness, type Harness, type Who } from './harness.ts';
 
 let harness: Harness;
 let store: pg.Client;
+let receiver: HttpSink;
 
 before(async () => {
+  receiver = await startHttpSink();
   harness = await startHarness({
     schema: customersSchema,
     configure: (raw) => {
+      raw['notifications'] = [
+        { name: 'chat', kind: 'slack', url: receiver.url, events: ['request.created', 'access.revoked'] },
+      ];
+      raw['notificationLimits'] = { allowLoopback: true };
       // `nobody` is an administrator, `builder` an auditor besides what it is.
       (raw['bindings'] as object[]).push(
         { group: 'others', duties: ['admin'] },
@@ -34,6 +45,7 @@ before(async () => {
 after(async () => {
   await store?.end();
   await harness?.close();
+  await receiver?.close();
 });
 
 interface Failure {
@@ -296,6 +308,23 @@ describe('an access review', () => {
     assert.ok(facts.accounts.some((one) => one.check === 'account-writes' && /cs_designer/.test(one.where)));
   });
 
+  it('finds break-glass that nobody has confirmed', async () => {
+    const glass = { human: 'dana', at: '2026-01-01T00:00:00Z', reviewers: 2 };
+    const { rows } = await store.query<{ id: string }>("select id from requests where state = 'approved' limit 1");
+    const id = rows[0]?.id;
+    await store.query('update requests set break_glass = $2, review_due_at = now() where id = $1', [
+      id,
+      JSON.stringify(glass),
+    ]);
+    const { breakGlass } = await ok<AccessFacts>('auditor', 'GET', '/access/facts');
+    assert.deepEqual(breakGlass, [
+      { request: id, connection: 'crm', human: 'dana', at: glass.at, reviewsGiven: 0, reviewsNeeded: 2 },
+    ]);
+    const { findings } = await ok<{ findings: { check: string }[] }>('nobody', 'POST', '/doctor', {});
+    assert.ok(findings.some(({ check }) => check === 'break-glass-unreviewed'));
+    await store.query('update requests set break_glass = null, review_due_at = null where id = $1', [id]);
+  });
+
   it('takes a word of somebody else on each line, and nobody’s on their own', async () => {
     ({ id: review } = await ok<ReviewSummary>('auditor', 'POST', '/access/reviews'));
     const all = await lines();
@@ -375,6 +404,89 @@ describe('an access review', () => {
       second.facts.followUps.map(({ state }) => state),
       ['done'],
     );
+  });
+});
+
+describe('the command line', () => {
+  /** Runs a command as somebody. @returns what it prints, and its exit code */
+  async function command(who: Who, ...words: string[]): Promise<{ out: string; code: number }> {
+    const { COUNTERSIGN_TOKEN: before } = process.env;
+    process.env['COUNTERSIGN_TOKEN'] = await harness.token(who);
+    const write = process.stdout.write.bind(process.stdout);
+    let out = '';
+    // What the test runner says goes the same way, as bytes.
+    process.stdout.write = (text: string | Uint8Array) => {
+      if (typeof text !== 'string') return write(text);
+      out += text;
+      return true;
+    };
+    try {
+      const none = () => Promise.reject(new Error('not here'));
+      const code = await runProgram(['--server', harness.app.apiUrl, ...words], {
+        version: '0',
+        serve: none,
+        doctor: none,
+      });
+      return { out, code };
+    } finally {
+      process.stdout.write = write;
+      process.exitCode = undefined;
+      if (before === undefined) delete process.env['COUNTERSIGN_TOKEN'];
+      else process.env['COUNTERSIGN_TOKEN'] = before;
+    }
+  }
+
+  it('reviews access', async () => {
+    const now = await command('auditor', 'access', 'review');
+    assert.match(now.out, /every execution passed an approval: 3 of 3/);
+    assert.match(now.out, /2 pairs +designer and approver\+executor, a job on crm/);
+    const started = JSON.parse((await command('auditor', '--json', 'access', 'review', 'start')).out) as ReviewSummary;
+    const shown = JSON.parse((await command('auditor', '--json', 'access', 'review', 'show', started.id)).out) as {
+      lines: DecidedLine[];
+    };
+    const lines = shown.lines.filter((one) => one.human !== 'ana').map((one) => one.line);
+    const decided = await command('auditor', 'access', 'review', 'decide', started.id, 'keep', ...lines);
+    assert.match(decided.out, new RegExp(`${lines.length} kept, 0 revoked, 1 not decided`));
+    assert.equal((await command('auditor', 'access', 'review', 'end', started.id)).code, 2);
+    assert.equal((await command('auditor', 'access', 'review', 'end', started.id, '--incomplete')).code, 0);
+    assert.match((await command('auditor', 'access', 'review', 'list')).out, new RegExp(started.id));
+    const text = path.join(harness.home, 'review.txt');
+    await command('auditor', 'access', 'review', 'export', started.id, '--out', text);
+    assert.match(await readFile(text, 'utf8'), /^ACCESS REVIEW review_/);
+  });
+
+  it('runs doctor on the running gateway, for administrators, with an exit code', async () => {
+    const found = await command('nobody', '--json', 'doctor');
+    const { findings, worst } = JSON.parse(found.out) as { findings: { check: string }[]; worst: string };
+    assert.ok(findings.some(({ check }) => check === 'account-writes'));
+    assert.equal(worst, 'high');
+    assert.equal(found.code, 11);
+    assert.equal((await command('auditor', 'doctor')).code, 3);
+  });
+
+  it('tries a receiver of notifications', async () => {
+    assert.match((await command('nobody', 'notifications', 'test', 'chat')).out, /sent a test message to chat/);
+    receiver.answer = 500;
+    assert.equal((await command('nobody', 'notifications', 'test', 'chat')).code, 5);
+    receiver.answer = 200;
+    assert.match((await command('nobody', 'notifications')).out, /chat +slack +request\.created, access\.revoked/);
+    assert.equal((await command('auditor', 'notifications')).code, 3);
+  });
+});
+
+describe('a receiver', () => {
+  it('hears of a held statement, with its place on the page and without its text', async () => {
+    receiver.posts.splice(0);
+    const designer = await harness.connect('designer');
+    const [id] = await Promise.all([
+      decidePending('executor'),
+      designer.query("select id from customers where region = 'EU-canary'"),
+    ]);
+    for (let tries = 0; tries < 200 && !receiver.posts.some(({ body }) => body.includes(id)); tries++) await sleep(25);
+    const [post] = receiver.posts.filter(({ body }) => body.includes(id));
+    assert.ok(post !== undefined);
+    assert.ok(post.body.includes(`${harness.app.apiUrl}/requests/${id}`));
+    assert.ok(!post.body.includes('canary') && !post.body.includes('select id'));
   });
 });
 

@@ -20,8 +20,7 @@ export function examinedTarget({ configuration, target, listener }: WiredConnect
       const plain = net.connect({ host: address.host, port: address.port });
       plain.setTimeout(patienceMs, () => plain.destroy(new Error('the target does not answer')));
       try {
-        const { socket } = await startUpstreamTls(plain, address, address.tls);
-        const certificate = socket.getPeerX509Certificate()?.raw;
+        const { socket, certificate } = await startUpstreamTls(plain, address, address.tls);
         socket.destroy();
         return certificate;
       } finally {

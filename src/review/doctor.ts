@@ -134,7 +134,8 @@ async function examine(
   }
   await attempt('certificate', async () => {
     const der = await target.certificate();
-    if (der === undefined) return [];
+    if (der === undefined && connection.tls.mode === 'disable') return [];
+    if (der === undefined) throw new Error('the target showed no certificate');
     const facts = certificateFacts(`connection ${target.name}: the target's certificate`, der);
     return certificateFindings(facts, now(), doctor.certificateWarningMs);
   });

@@ -1,8 +1,9 @@
 /** Access as it is at one moment: lines, conflicts, accounts, executions and what became of earlier revocations. */
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Clock } from '../lib/clock.ts';
-import { heldSince, newestUses, noteHoldings, revokedBefore, type AccountRow } from '../store/access.ts';
+import { heldSince, newestUses, noteHoldings, revokedBefore } from '../store/access.ts';
 import type { Store } from '../store/database.ts';
+import type { ServiceAccountRecord } from '../store/service-accounts.ts';
 import {
   holdingsOf,
   isUnused,
@@ -203,16 +204,20 @@ export function everybody(
     readonly owner: string;
     readonly groups?: readonly string[] | undefined;
   }[],
-  stored: readonly AccountRow[],
+  stored: readonly ServiceAccountRecord[],
   removed: { readonly ids: ReadonlySet<string>; readonly keys: ReadonlySet<string> },
   keyOf: (human: string) => string,
+  now: number,
 ): ReviewedPrincipal[] {
-  const dead = new Set(stored.filter(({ works }) => !works).map(({ name }) => name));
+  const works = ({ owner, disabledAt, expiresAt }: ServiceAccountRecord) =>
+    owner !== undefined && disabledAt === undefined && (expiresAt === undefined || expiresAt.getTime() > now);
+  const dead = new Set(stored.filter((account) => !works(account)).map(({ name }) => name));
   const known = new Set(seen.map(({ id }) => id));
-  const unseen = [...configured, ...stored]
+  const own = new Set(configured.map(({ name }) => name));
+  const unseen = [...configured, ...stored.filter(({ name }) => !own.has(name))]
     .filter(({ name }) => !known.has(name))
     .map(
-      ({ name, owner, groups }): ReviewedPrincipal => ({
+      ({ name, owner = '', groups }): ReviewedPrincipal => ({
         id: name,
         human: owner,
         kind: 'service',
