@@ -251,3 +251,40 @@ it('the command line shows the difference first, applies a folder, and shows ver
   const copy = await harness.connect('reader');
   await assert.rejects(copy.query('copy plain from stdin'), pg.DatabaseError);
 });
+
+it('break-glass: fewer before, everybody is told, others review afterwards; by API and command line', async () => {
+  // In force: everything takes two humans. What widens is decided by two others.
+  const workflow = {
+    name: 'jobs',
+    match: { kinds: ['job'] },
+    approvals: { count: 2 },
+    breakGlass: { reviewWithinMs: 3_600_000 },
+  };
+  const asked = await apply('executor', JSON.stringify({ workflows: [workflow] }));
+  assert.equal(asked.body.outcome, 'requested', JSON.stringify(asked.body));
+  await approve('executor2', asked.body.request);
+  assert.equal((await approve('nobody', asked.body.request)).body.grant?.state, 'consumed');
+  const pushed = await harness.api<{ request: string }>('designer', 'POST', '/jobs', {
+    content:
+      'job: urgent\nconnection: crm\nsource: select id, region from customers\nchunk: { by: id, rows: 100 }\noutput: { format: ndjson, to: "file://urgent" }\n',
+  });
+  const { request } = pushed.body;
+  assert.equal((await approve('executor', request)).body.state, 'pending');
+  const other = await harness.api<Decided>('executor', 'POST', `/requests/${request}/break-glass`, { reason: 'mine' });
+  assert.equal(other.body.error?.code, 'break_glass_refused');
+  const broken = await cli('designer', 'requests', 'break-glass', request, '-m', 'payroll is today');
+  assert.match(broken.out, /somebody else still has to approve, and 2 review it/, broken.err);
+  assert.equal((await approve('designer', request)).body.error?.code, 'duty_conflict');
+  assert.equal((await approve('executor2', request)).body.state, 'approved');
+  const shown = await cli('auditor', 'requests', 'show', request);
+  assert.match(shown.out, /break-glass +dana at .*: payroll is today/, shown.err);
+  for (const who of ['designer', 'executor', 'executor2'] as const) {
+    const own = await harness.api<Decided>(who, 'POST', `/requests/${request}/review`, { verdict: 'ok' });
+    assert.equal(own.body.error?.code, 'break_glass_refused', who);
+  }
+  assert.match((await cli('auditor', 'requests', 'review', request, '--ok')).out, /not confirmed yet/);
+  assert.match((await cli('nobody', 'requests', 'review', request, '--ok')).out, /: confirmed/);
+  const types = (await harness.entries()).filter((entry) => entry['request'] === request).map((entry) => entry['type']);
+  for (const type of ['request.break-glass', 'request.reviewed', 'grant.created'])
+    assert.ok(types.includes(type), type);
+});
