@@ -156,6 +156,26 @@ it('what widens is a request: its author cannot decide it, somebody else can, an
   ]);
 });
 
+it('a session ends when its principal loses a duty of it; others go on', async () => {
+  const [reader, designer] = [await harness.connect('reader'), await harness.connect('designer')];
+  await reader.query('select 1');
+  const ended = new Promise<pg.DatabaseError>((resolve) =>
+    reader.on('error', (error) => resolve(error as pg.DatabaseError)),
+  );
+  const bindings = await rules<{ group: string; duties: string[] }[]>('bindings');
+  const less = await apply(
+    'executor',
+    JSON.stringify({ bindings: bindings.filter(({ group }) => group !== 'readers') }),
+  );
+  assert.equal(less.body.outcome, 'applied', JSON.stringify(less.body));
+  const error = await ended;
+  assert.match(error.message, /do not hold the duty executor/);
+  assert.equal(error.code, '28000');
+  await designer.query('select 1');
+  const back = await apply('executor', JSON.stringify({ bindings }));
+  assert.equal((await approve('executor2', back.body.request)).body.grant?.state, 'consumed');
+});
+
 it('an approval comes to nothing when other rules are in force by then', async () => {
   const wide = await apply('executor', await withBinding({ group: 'others', duties: ['executor'] }));
   assert.equal(wide.body.outcome, 'requested');
@@ -200,7 +220,7 @@ it('another node takes what is applied within moments; its own file, although wi
     readonly rules: { readonly workflows: { readonly name: string }[] };
   }
   const status = await ask<Status>('auditor', '/policies');
-  assert.deepEqual([status.version.number, status.configurationFile.differs], [4, true]);
+  assert.deepEqual([status.version.number, status.configurationFile.differs], [6, true]);
   assert.match(JSON.stringify(status.configurationFile.changes), /others gets the duty admin/);
   assert.match(serverLog, /the file differs/);
   const { duties } = await ask<{ duties: { crm: string[] } }>('nobody', '/whoami');
@@ -233,15 +253,15 @@ it('the command line shows the difference first, applies a folder, and shows ver
   const dry = await cli('executor', 'apply', folder, '--dry-run');
   assert.match(dry.out, /- narrower policies: forbid added: a\.cedar\/no-copy\n.*needs nobody else/s, dry.err);
   const done = await cli('executor', 'apply', folder, '-m', 'no more COPY');
-  assert.match(done.out, /version 6 is in force/, done.err);
+  assert.match(done.out, /version 8 is in force/, done.err);
   const history = await cli('auditor', '--json', 'policies', 'history');
   const { versions } = JSON.parse(history.out) as { versions: { number: number; message: string }[] };
   assert.deepEqual(
     versions.map(({ number }) => number),
-    [6, 5, 4, 3, 2, 1],
+    [8, 7, 6, 5, 4, 3, 2, 1],
   );
   assert.equal(versions[0]?.message, 'no more COPY');
-  const difference = await cli('auditor', 'policies', 'diff', '6', '5');
+  const difference = await cli('auditor', 'policies', 'diff', '8', '7');
   assert.match(difference.out, /\+ wider {4}policies: forbid removed: a\.cedar\/no-copy/);
   const wide = await cli('executor', '--json', 'apply', path.join(folder, 'reader.cedar'));
   const { request } = JSON.parse(wide.out) as { request: string };
