@@ -100,8 +100,9 @@ it('what only narrows is applied at once, and a live session sees it with its ne
 
 it('what widens is a request: its author cannot decide it, somebody else can, and only then it counts', async () => {
   const text = await withBinding({ group: 'others', duties: ['approver'] });
-  const refused = await apply('designer', text);
-  assert.equal(refused.body.error?.code, 'duty_missing');
+  for (const rules of [text, 'workflows: [{ strict: true }]']) {
+    assert.equal((await apply('designer', rules)).body.error?.code, 'duty_missing');
+  }
   const asked = await apply('executor', text);
   assert.deepEqual([asked.status, asked.body.outcome], [202, 'requested'], JSON.stringify(asked.body));
   const duties = async () =>
