@@ -169,7 +169,10 @@ it('a session ends when its principal loses a duty of it; others go on', async (
     JSON.stringify({ bindings: bindings.filter(({ group }) => group !== 'readers') }),
   );
   assert.equal(less.body.outcome, 'applied', JSON.stringify(less.body));
-  const error = await ended;
+  const late = new Promise<never>((_resolve, reject) =>
+    setTimeout(() => reject(new Error('the session goes on')), 10_000).unref(),
+  );
+  const error = await Promise.race([ended, late]);
   assert.match(error.message, /do not hold the duty executor/);
   assert.equal(error.code, '28000');
   await designer.query('select 1');
