@@ -9,12 +9,16 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { buildApi } from './api/server.ts';
-import type { ApiServices } from './api/services.ts';
+import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
+import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
+import { TemplateService } from './approvals/templates.ts';
 import { RuleService, rulesInForce } from './approvals/rule-service.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
+import type { FollowedLog } from './audit/follower.ts';
+import { hasEntry } from './audit/find-entry.ts';
 import { TransparencyLog } from './audit/log.ts';
 import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
@@ -26,6 +30,7 @@ import { asCountersignError, CountersignError } from './errors.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
 import { HoldService } from './gate/holds.ts';
 import { GateReader } from './gate/reader.ts';
+import { stepOfInput } from './gate/template-steps.ts';
 import { listen } from './gateway/addresses.ts';
 import {
   DataPlane,
@@ -35,6 +40,7 @@ import {
   type DataPlaneOptions,
   type WiredConnection,
 } from './gateway/data-plane.ts';
+import { accessWorld, brokenGlass, examination, unapprovedOf } from './gateway/examination.ts';
 import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
@@ -60,7 +66,13 @@ import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import type { Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
+import { tryMask } from './masking/trial.ts';
+import { notifierFor } from './notify/setup.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
+import { examineAccounts, runDoctor, type DoctorReport } from './review/doctor.ts';
+import { Executions } from './review/executions.ts';
+import { AccessView } from './review/facts.ts';
+import { AccessReviews } from './review/reviews.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
@@ -75,6 +87,8 @@ export interface AppOptions {
   readonly version: string;
   readonly logger: Logger;
   readonly clock?: Clock;
+  /** Where the configuration was read from; for `doctor`. */
+  readonly configurationFile?: string | undefined;
 }
 
 export interface App {
@@ -103,11 +117,13 @@ interface Wired extends WiredConnection {
 
 const hourMs = 60 * 60_000;
 const sweepMs = 15_000;
+/** How soon the log is looked at for what receivers are told of. */
+const tellMs = 1_000;
 /** An entry of the log has room for so many session ids. */
 const sessionsPerEntry = 1_000;
 
 export async function startApp(options: AppOptions): Promise<App> {
-  const { configuration, version, logger } = options;
+  const { configuration, version, logger, configurationFile } = options;
   const clock = options.clock ?? systemClock;
   const { dataDirectory, node } = configuration;
   const limits = configuration.gateway.limits;
@@ -166,7 +182,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
-    const providers = new IdentityProviders({ identity, clock });
+    /** Groups that are kept here count instead of those that a provider tells. */
+    const managedGroups = (principalId: string) => access.groupsOf(principalId);
+    const providers = new IdentityProviders({ identity, clock, managedGroups });
     const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
     const access = new AccountAccess({ store, clock, ownerUnseenMs });
     const current = (principal: Principal) => access.current(principal);
@@ -199,12 +217,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
-    const verifyToken = async (token: string): Promise<Principal> => {
-      if (isKey(token)) return enter(await access.verify(token));
-      const principal = await providers.verify(token);
+    const enterAsProved = async (principal: SeenPrincipal): Promise<Principal> => {
       await access.admit(principal);
       return enter(principal);
     };
+    const verifyToken = async (token: string): Promise<Principal> =>
+      isKey(token) ? enter(await access.verify(token)) : enterAsProved(await providers.verify(token));
     const webSessions = new WebSessions({
       store,
       record,
@@ -224,7 +242,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const freshGroups = new FreshGroups({
       providers,
       directory,
-      managedGroups: (principalId) => access.groupsOf(principalId),
+      managedGroups,
       refresh: (cookie) => sessionRefresh.refresh(cookie),
       admit,
       groupsMaxAgeMs: identity.groupsMaxAgeMs,
@@ -295,7 +313,18 @@ export async function startApp(options: AppOptions): Promise<App> {
     closing.push(() => ruleService.close());
     warnOfFile(logger, ruleService);
     await requests.withdrawOrphans();
-    const grants = new GrantService(services);
+    const grants = new GrantService({ ...services, node });
+    const reconcile = async () =>
+      grants.reconcile(async (mark) => {
+        const size = Number((await log.checkpoint()).split('\n')[1]);
+        return hasEntry({
+          read: readerFor(logDirectory),
+          size,
+          since: mark.begunAt,
+          texts: ['grant.consumed', mark.id],
+        });
+      });
+    await reconcile();
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
@@ -322,6 +351,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         record({ type, run: runId, grant: grantId, job, connection, chunk: chunkNo, attempt, detail }),
       leaseMs: configuration.runs.leaseMs,
       attempts: configuration.runs.attempts,
+      retries: configuration.runs.retries,
     });
     const runs = new RunService({
       store,
@@ -343,6 +373,13 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     closing.push(() => runs.close());
 
+    const templates = new TemplateService({
+      ...services,
+      requests,
+      grants,
+      stepOf: (input, name) => stepOfInput(need(wired, name).listener.gate, input, limits.maxStatementBytes),
+      limits: configuration.templates,
+    });
     const changes = new ChangeFeed(pool.options);
     closing.push(() => changes.close());
     // A hint that is lost makes a page look a little later.
@@ -353,6 +390,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const holds = new HoldService({
       requests,
       grants,
+      templates,
       connection: (name) => {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
@@ -360,6 +398,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      maxStatementBytes: limits.maxStatementBytes,
       principals: freshGroups,
       dutiesOn,
     });
@@ -391,6 +430,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
+      useTemplate: (question) => holds.useTemplate(question),
+      settleTemplate: (use, rows, reached) => templates.settle(use, rows, reached),
       reserveSample: (human, connection, rows) =>
         reserve({ human: humans.keyOf(human), connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
@@ -458,6 +499,50 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
+    const keyOf = (human: string) => humans.keyOf(human);
+    const executions = new Executions({
+      store,
+      log: followedLog(log),
+      node,
+      keyOf,
+    });
+    const examined = () =>
+      examination({
+        configuration: rules.configuration,
+        configurationFile,
+        fileRules: ruleService.fileRules,
+        connections,
+        store,
+        now: () => clock.now(),
+        keyOf,
+      });
+    const view = new AccessView({
+      store,
+      clock,
+      keyOf,
+      world: () => accessWorld(rules.configuration, store, keyOf),
+      executions: (ask) => executions.report(ask),
+      unapproved: unapprovedOf(
+        () => rules.policies,
+        () => rules.configuration,
+      ),
+      accounts: (names) => examineAccounts(examined(), names),
+      breakGlass: (names) => brokenGlass(store, names),
+      unusedAfterMs: configuration.review.unusedAfterMs,
+    });
+    const notifier = notifierFor({
+      store,
+      log: followedLog(log),
+      node,
+      clock,
+      configuration: () => rules.configuration,
+      keyOf,
+      publicUrl: () => publicUrl ?? '',
+      note: (entry) => note({ ...entry, ...event() }),
+      onError,
+    });
+    closing.push(() => notifier.close());
+    const reviews = new AccessReviews({ store, record, clock, humans, view });
     const pageUrl = () => publicUrl ?? '';
     const pageLogin = new PageLogin({
       store,
@@ -465,7 +550,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       webSessions,
       flows,
       verifyLogin: async (provider, tokens, nonce) =>
-        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
+        enterAsProved(await providers.verifyLogin(provider, { ...tokens, nonce })),
       publicUrl: pageUrl,
     });
 
@@ -502,6 +587,15 @@ export async function startApp(options: AppOptions): Promise<App> {
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),
+      connectionLabels: (name) => wired.get(name)?.configuration.labels,
+      inheritedBy: (labels) => inheritedBy(labels, rules.configuration),
+      testConnection: async (name) => {
+        const startedMs = clock.now();
+        return { ...(await need(wired, name).target.identity()), tookMs: clock.now() - startedMs };
+      },
+      maskingTemplates: () => rules.configuration.masking,
+      // The deployment's key would let anybody hash every possible number and look for it in what they are given.
+      tryMask: (labels, trial) => tryMask(rules.configuration.masking, labels, trial, randomBytes(32)),
       issueCredential: (principal, connection, ttlMs) =>
         credentials.issue({
           principal,
@@ -521,6 +615,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       humans,
       accounts,
       requests,
+      templates,
       rules: ruleService,
       submission,
       draftFromSession: (session) => {
@@ -531,6 +626,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       maxEventStreams: configuration.api.maxEventStreams,
       runs,
       ledger,
+      executions,
+      reviews,
+      notifier,
+      doctor: () => runDoctor(examined()),
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),
       onError,
     };
@@ -554,11 +653,18 @@ export async function startApp(options: AppOptions): Promise<App> {
       requests.escalateDue().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
+      reconcile().catch(onError);
       ledger.sweep().catch(onError);
       credentials.sweep().catch(onError);
+      executions.catchUp().catch(onError);
       webSessions.sweep().catch(onError);
       samlLogin.sweep().catch(onError);
     }, sweepMs);
+    const tell = setInterval(() => void notifier.work().catch(onError), tellMs);
+    closing.push(() => Promise.resolve(clearInterval(tell)));
+    const observe = setInterval(() => void view.observe().catch(onError), hourMs / 4);
+    closing.push(() => Promise.resolve(clearInterval(observe)));
+    await view.observe();
     closing.push(() => Promise.resolve(clearInterval(sweep)));
     const leaversSweep = setInterval(() => void leavers.sweep().catch(onError), configuration.identity.leaversPollMs);
     closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
@@ -660,10 +766,16 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
   };
 }
 
-async function describe({ listener, configuration }: Wired) {
+/** A target that cannot be asked hides its columns, not its connection. */
+async function describe({ listener, configuration }: Wired): Promise<ApiConnection> {
   const { gate } = listener;
-  const { catalogue } = await gate.refresh();
-  const masks = catalogue.relations.flatMap((relation) =>
+  const { name, engine, labels, host, port, database, tls } = configuration;
+  const facts = { name, engine, labels, target: { host, port, database, tls: tls.mode } };
+  const snapshot = await gate.refresh().catch(asCountersignError);
+  if (snapshot instanceof CountersignError) {
+    return { ...facts, masks: [], problem: { code: snapshot.code, message: snapshot.message } };
+  }
+  const masks = snapshot.catalogue.relations.flatMap((relation) =>
     relation.columns.flatMap((column) => {
       const rule = gate.masking.columnRule(relation.schema, relation.name, column.name);
       if (rule === undefined) return [];
@@ -671,7 +783,7 @@ async function describe({ listener, configuration }: Wired) {
       return [{ column: `${relation.schema}.${relation.name}.${column.name}`, mask, rule: rule.id }];
     }),
   );
-  return { name: configuration.name, engine: configuration.engine, labels: configuration.labels, masks };
+  return { ...facts, masks, problem: null };
 }
 
 function need(wired: ReadonlyMap<string, Wired>, name: string): Wired {
@@ -687,6 +799,17 @@ function logKeys(keys: KeyFolder, node: string): { origin: string; privateKeyPem
     return `${JSON.stringify({ origin, ...generateLogKey(origin) })}\n`;
   });
   return JSON.parse(text) as { origin: string; privateKeyPem: string; verifierKey: string };
+}
+
+/** The log as those see it who follow it. */
+function followedLog(log: TransparencyLog): FollowedLog {
+  return {
+    checkpoint: () => log.checkpoint(),
+    get publishedSize() {
+      return log.publishedSize;
+    },
+    read: readerFor(log.directory),
+  };
 }
 
 function cannotListen(what: string, { host, port }: { host: string; port: number }, cause: unknown): CountersignError {
@@ -710,6 +833,40 @@ function errorHandler(logger: Logger): (cause: unknown) => CountersignError {
   };
 }
 
+/** `countersign doctor --config FILE`: looks at the file, its targets and its control store, and starts nothing. */
+export async function doctor(configFile: string): Promise<DoctorReport> {
+  const configuration = loadConfiguration(configFile);
+  await loadParser();
+  // Masks are worked out and none is made: any key will do.
+  const rules = new LiveRules(configuration, randomBytes(32));
+  const connections = rules.wire(systemClock);
+  const { store } = openStore(readSecret(configuration.store.url), { maxConnections: 2 });
+  try {
+    const reached = await store
+      .selectFrom('principals')
+      .select('id')
+      .limit(1)
+      .execute()
+      .then(
+        () => store,
+        (cause: unknown) => ({ unreachable: `the control store cannot be used: ${messageOf(cause)}` }),
+      );
+    return await runDoctor(
+      examination({
+        configuration,
+        configurationFile: configFile,
+        connections,
+        store: reached,
+        now: Date.now,
+        keyOf: humanKey,
+      }),
+    );
+  } finally {
+    for (const { target } of connections.values()) await target.close();
+    await store.destroy();
+  }
+}
+
 function groupsChanged(principalId: string): CountersignError {
   return new CountersignError('groups_changed', `countersign: the groups of ${principalId} have changed`, {
     hint: 'connect again',
@@ -719,7 +876,12 @@ function groupsChanged(principalId: string): CountersignError {
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */
 export async function serve(configFile: string, version: string): Promise<void> {
   const logger = pino({ base: null });
-  const app = await startApp({ configuration: loadConfiguration(configFile), version, logger });
+  const app = await startApp({
+    configuration: loadConfiguration(configFile),
+    version,
+    logger,
+    configurationFile: configFile,
+  });
   logger.info({ postgres: app.postgresPort, api: app.apiUrl, log: app.logDirectory }, `countersign ${version} is up`);
   // A fault in one operation is reported and ends that operation, not everybody's sessions.
   process.on('unhandledRejection', (error) => logger.error({ err: error }, 'unexpected error'));

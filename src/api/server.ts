@@ -7,14 +7,19 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
+import { accessRoutes } from './access.ts';
+import { auditRoutes } from './audit.ts';
 import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
+import { doctorRoutes } from './doctor.ts';
 import { eventRoutes } from './events.ts';
+import { isForPage, page, sendDocument } from './page.ts';
 import { jobRoutes } from './jobs.ts';
 import { logRoutes } from './log.ts';
-import { isForPage, page, sendDocument } from './page.ts';
+import { maskingRoutes } from './masking.ts';
 import { peopleRoutes } from './people.ts';
 import { policyRoutes } from './policies.ts';
+import { notificationRoutes } from './notifications.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
@@ -30,6 +35,8 @@ export interface ApiOptions {
 }
 
 const maxBodyBytes = 1024 * 1024;
+/** A server that closes gives its answers so long. Connections on which nobody has asked yet would keep it a minute. */
+const closingMs = 1_000;
 
 export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   const { services, tls, requestsPerMinute } = options;
@@ -37,6 +44,10 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   // The instance's type depends on TLS only in its server; the routes do not care.
   const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
   app.decorateRequest('principal', undefined);
+  app.addHook('preClose', (done) => {
+    setTimeout(() => app.server.closeAllConnections(), closingMs).unref();
+    done();
+  });
   app.decorateRequest('proof', undefined);
   app.setErrorHandler((cause, request, reply) => {
     const error = apiError(cause, services);
@@ -99,12 +110,17 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(peopleRoutes(services));
       await api.register(serviceAccountRoutes(services));
       await api.register(connectionRoutes(services));
+      await api.register(maskingRoutes(services));
       await api.register(jobRoutes(services));
       await api.register(requestRoutes(services));
       await api.register(policyRoutes(services));
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
+      await api.register(auditRoutes(services));
+      await api.register(accessRoutes(services));
+      await api.register(doctorRoutes(services));
+      await api.register(notificationRoutes(services));
       await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
     },
     { prefix: '/api/v1' },

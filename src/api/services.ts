@@ -6,6 +6,7 @@ import type { TransparencyLog } from '../audit/log.ts';
 import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { TemplateService } from '../approvals/templates.ts';
 import type { RuleService } from '../approvals/rule-service.ts';
 import type { CountersignError } from '../errors.ts';
 import type { CredentialDescription } from '../identity/credentials.ts';
@@ -21,7 +22,14 @@ import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
+import type { Notifier } from '../notify/notifier.ts';
+import type { DoctorReport } from '../review/doctor.ts';
+import type { Executions } from '../review/executions.ts';
+import type { AccessReviews } from '../review/reviews.ts';
+import type { Inheritance } from '../approvals/inheritance.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { MaskingTemplate } from '../masking/policy.ts';
+import type { MaskTrial, TriedMask } from '../masking/trial.ts';
 import type { ChangeFeed } from '../store/changes.ts';
 import type { Store } from '../store/database.ts';
 import type { SeenPrincipal } from '../store/principals.ts';
@@ -31,7 +39,19 @@ export interface ApiConnection {
   readonly name: string;
   readonly engine: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly target: { readonly host: string; readonly port: number; readonly database: string; readonly tls: string };
   readonly masks: readonly { readonly column: string; readonly mask: string; readonly rule: string }[];
+  /** Why its columns are not known now: the target could not be asked. */
+  readonly problem: { readonly code: string; readonly message: string } | null;
+}
+
+export interface ReachedTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly systemIdentifier: string;
+  readonly serverVersion: string;
+  readonly tookMs: number;
 }
 
 export interface ApiServices {
@@ -68,6 +88,15 @@ export interface ApiServices {
   readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
   readonly connectionNames: () => readonly string[];
   readonly describeConnection: (name: string) => Promise<ApiConnection>;
+  /** undefined: there is none of that name. */
+  readonly connectionLabels: (name: string) => Readonly<Record<string, string>> | undefined;
+  /** What a connection with these labels would have. */
+  readonly inheritedBy: (labels: Readonly<Record<string, string>>) => Inheritance;
+  /** Asks the target who it is. @throws target_unreachable, target_login_failed, target_certificate_untrusted */
+  readonly testConnection: (name: string) => Promise<ReachedTarget>;
+  readonly maskingTemplates: () => readonly MaskingTemplate[];
+  /** A value masked as on a connection with these labels; `hash` uses a key of its own, made for this one answer. */
+  readonly tryMask: (labels: Readonly<Record<string, string>>, trial: MaskTrial) => TriedMask;
   readonly issueCredential: (
     principal: Principal,
     connection: string | undefined,
@@ -79,6 +108,7 @@ export interface ApiServices {
   readonly humans: Humans;
   readonly accounts: ServiceAccounts;
   readonly requests: RequestService;
+  readonly templates: TemplateService;
   readonly rules: RuleService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
@@ -87,6 +117,10 @@ export interface ApiServices {
   readonly maxEventStreams: number;
   readonly runs: RunService;
   readonly ledger: Ledger;
+  readonly executions: Executions;
+  readonly reviews: AccessReviews;
+  readonly notifier: Notifier;
+  readonly doctor: () => Promise<DoctorReport>;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;
   readonly onError: (cause: unknown) => CountersignError;
 }

@@ -3,9 +3,7 @@
  * configuration file, and in the files that `countersign apply` puts into force.
  */
 import { z } from 'zod';
-
-export const labels = z.record(z.string(), z.string()).default({});
-const positive = z.int().min(1);
+import { labels, positive } from './values.ts';
 
 const duty = z.enum(['designer', 'approver', 'executor', 'auditor', 'admin']);
 
@@ -20,7 +18,8 @@ export const defaultBindings: BindingConfiguration[] = [
 ];
 
 const maskName = z.enum(['redact', 'null', 'last4', 'hash', 'email-domain', 'year']);
-const mask = z.union([
+/** One mask, as rules write it. */
+export const mask = z.union([
   maskName,
   z.strictObject({ kind: z.literal('partial'), keepStart: z.int().min(0), keepEnd: z.int().min(0) }),
   z.strictObject({ kind: z.literal('truncate-date'), to: z.enum(['year', 'month']) }),

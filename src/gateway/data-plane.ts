@@ -46,6 +46,11 @@ export class LiveRules {
     this.#policies = policiesOf(configuration);
   }
 
+  /** As it is in force. */
+  get configuration(): Configuration {
+    return this.#configuration;
+  }
+
   get policies(): PolicySet {
     return this.#policies;
   }
