@@ -40,7 +40,7 @@ import {
   type DataPlaneOptions,
   type WiredConnection,
 } from './gateway/data-plane.ts';
-import { accessWorld, brokenGlass, examination, unapprovedOf } from './gateway/examination.ts';
+import { accessWorld, examination, unapprovedOf } from './gateway/examination.ts';
 import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
@@ -75,6 +75,7 @@ import { AccessView } from './review/facts.ts';
 import { AccessReviews } from './review/reviews.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
+import { unreviewedBreakGlass } from './store/access.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
 import type { SeenPrincipal } from './store/principals.ts';
@@ -510,11 +511,11 @@ export async function startApp(options: AppOptions): Promise<App> {
       examination({
         configuration: rules.configuration,
         configurationFile,
-        fileRules: ruleService.fileRules,
         connections,
         store,
         now: () => clock.now(),
         keyOf,
+        fileRules,
       });
     const view = new AccessView({
       store,
@@ -527,7 +528,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         () => rules.configuration,
       ),
       accounts: (names) => examineAccounts(examined(), names),
-      breakGlass: (names) => brokenGlass(store, names),
+      breakGlass: async (names) => (await unreviewedBreakGlass(store)).filter((one) => names.includes(one.connection)),
       unusedAfterMs: configuration.review.unusedAfterMs,
     });
     const notifier = notifierFor({
@@ -749,7 +750,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
     return {
       accept: (socket, isLocal) => plane.listener.accept(socket, isLocal),
       endSessions: async (match, error) => void plane.listener.endSessions(match, error),
-      reload: () => plane.listener.endWithoutDuty(),
+      reload: () => undefined,
       workers: [],
       close: () => plane.close(),
     };
@@ -859,6 +860,7 @@ export async function doctor(configFile: string): Promise<DoctorReport> {
         store: reached,
         now: Date.now,
         keyOf: humanKey,
+        fileRules: rulesOf(configuration),
       }),
     );
   } finally {

@@ -1,24 +1,21 @@
 /** Puts together what `doctor` and the access review look at: configuration, targets and control store as they are now. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { readSecret } from '../config/load.ts';
-import { rulesOf } from '../config/rules.ts';
-import type { RuleSet } from '../config/rules-schema.ts';
-import type { Configuration } from '../config/schema.ts';
 import { ruleDiff } from '../approvals/rule-diff.ts';
 import { rulesInForce } from '../approvals/rule-service.ts';
+import { readSecret } from '../config/load.ts';
+import type { RuleSet } from '../config/rules-schema.ts';
+import type { Configuration } from '../config/schema.ts';
 import { unapprovedLookup } from '../policy/unapproved.ts';
 import type { PolicySet } from '../policy/engine.ts';
 import { dutiesOf } from '../identity/bindings.ts';
 import { reviewedConnections } from '../review/approval-needs.ts';
 import type { AccessWorld } from '../review/access.ts';
 import type { DoctorOptions } from '../review/doctor.ts';
-import { everybody, type AccessViewOptions, type BreakGlassUse } from '../review/facts.ts';
-import { removedPeople } from '../store/access.ts';
+import { everybody, type AccessViewOptions } from '../review/facts.ts';
+import { removedPeople, unreviewedBreakGlass } from '../store/access.ts';
 import type { Store } from '../store/database.ts';
-import { humanKey } from '../policy/entities.ts';
 import { listPrincipals } from '../store/principals.ts';
-import { reviewsOf, unconfirmedRequests } from '../store/reviews.ts';
 import { listServiceAccounts } from '../store/service-accounts.ts';
 import { storeClock, usedRelations } from '../store/used-relations.ts';
 import type { WiredConnection } from './data-plane.ts';
@@ -49,11 +46,11 @@ export interface Examined {
   readonly configuration: Configuration;
   readonly configurationFile: string | undefined;
   readonly connections: ReadonlyMap<string, WiredConnection>;
-  /** Those of the configuration file, where `configuration` has the rules that were applied. */
-  readonly fileRules?: RuleSet | undefined;
   readonly store: Store | { readonly unreachable: string };
   readonly now: () => number;
   readonly keyOf: (human: string) => string;
+  /** The rules of the configuration file, which need not be those that are in force. */
+  readonly fileRules: RuleSet;
 }
 
 export function examination(parts: Examined): DoctorOptions {
@@ -75,47 +72,11 @@ export function examination(parts: Examined): DoctorOptions {
             principals: async () => (await accessWorld(configuration, store, parts.keyOf)).principals,
             usedRelations: (connection) => usedRelations(store, connection),
             clock: () => storeClock(store),
-            appliedPolicy: () => appliedRules(store, parts.fileRules ?? rulesOf(configuration)),
-            breakGlass: () => brokenGlass(store),
+            appliedPolicy: () => appliedPolicy(store, parts.fileRules),
+            breakGlass: () => unreviewedBreakGlass(store),
           },
     providerClock,
   };
-}
-
-/** Whether the file says what is in force; undefined as long as nothing was applied. */
-async function appliedRules(
-  store: Store,
-  fileRules: RuleSet,
-): Promise<{ readonly matches: boolean; readonly what: string } | undefined> {
-  const { number, rules } = await rulesInForce(store, fileRules);
-  if (number === 0) return undefined;
-  const changes = ruleDiff(rules, fileRules);
-  const said = changes.slice(0, 3).map(({ what }) => what);
-  const more = changes.length > said.length ? ` and ${changes.length - said.length} more` : '';
-  return {
-    matches: changes.length === 0,
-    what: `version ${number} in the store is in force; by the file: ${said.join('; ')}${more}`,
-  };
-}
-
-/** Break-glass that was approved and is not confirmed yet. */
-export async function brokenGlass(store: Store, connections?: readonly string[]): Promise<BreakGlassUse[]> {
-  const found = (await unconfirmedRequests(store)).filter(
-    ({ state, connection }) =>
-      state === 'approved' && (connection === '' || (connections?.includes(connection) ?? true)),
-  );
-  return Promise.all(
-    found.map(async ({ id, connection, breakGlass }) => ({
-      request: id,
-      connection: connection === '' ? 'the rules' : connection,
-      human: breakGlass?.human ?? '',
-      at: breakGlass?.at ?? '',
-      reviewsGiven: new Set(
-        (await reviewsOf(store, id)).filter(({ verdict }) => verdict === 'ok').map(({ human }) => humanKey(human)),
-      ).size,
-      reviewsNeeded: breakGlass?.reviewers ?? 0,
-    })),
-  );
 }
 
 /** What policies let a principal do without an approval; principals that they cannot tell apart are asked for once. */
@@ -133,6 +94,18 @@ export function unapprovedOf(
       ? []
       : known.lookup(principal, dutiesOf(principal, connection.labels, bindings), connection);
   };
+}
+
+/** undefined: nothing was ever applied, so the file counts. */
+async function appliedPolicy(
+  store: Store,
+  fileRules: RuleSet,
+): Promise<{ matches: boolean; what: string } | undefined> {
+  const { number, rules } = await rulesInForce(store, fileRules);
+  if (number === 0) return undefined;
+  const changes = ruleDiff(rules, fileRules).map(({ effect, what }) => `${effect}: ${what}`);
+  const what = `version ${number} of the store is in force, and the file differs: ${changes.slice(0, 5).join('; ')}`;
+  return { matches: changes.length === 0, what };
 }
 
 function ownCertificates({ gateway, api }: Configuration): DoctorOptions['certificates'] {
