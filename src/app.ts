@@ -8,6 +8,7 @@ import type net from 'node:net';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
+import type { ScimService } from './api/scim.ts';
 import { buildApi } from './api/server.ts';
 import type { ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
@@ -44,13 +45,14 @@ import { TokenVerifier } from './identity/oidc.ts';
 import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
 import { SamlLogin } from './identity/saml.ts';
+import { groupsChanged, ScimDirectory, type ScimDirectoryOptions } from './identity/scim.ts';
 import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
 import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
-import type { Json } from './lib/canonical-json.ts';
+import { sha256Hex, type Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
@@ -162,9 +164,17 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       onError,
     });
+    const scim = scimService(configuration, {
+      store,
+      record,
+      clock,
+      leavers,
+      endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
+      onError,
+    });
     const admit = async (principal: Principal): Promise<Principal> => {
       await leavers.check(principal);
-      return principal;
+      return scim === undefined ? principal : scim.directory.admit(principal);
     };
     const enter = async (principal: Principal): Promise<Principal> => {
       const admitted = await admit(principal);
@@ -386,6 +396,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       login: { issuer, clientId, audience },
       pageLogin,
       samlLogin,
+      leavers,
+      scim,
       webSessions,
       admit,
       enter,
@@ -448,7 +460,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       samlLogin.sweep().catch(onError);
     }, sweepMs);
     closing.push(() => Promise.resolve(clearInterval(sweep)));
-    const leaversSweep = setInterval(() => void leavers.sweep().catch(onError), configuration.identity.leaversPollMs);
+    const leaversSweep = setInterval(() => {
+      leavers.sweep().catch(onError);
+      scim?.directory.sweep().catch(onError);
+    }, configuration.identity.leaversPollMs);
     closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
 
     return {
@@ -582,10 +597,24 @@ function errorHandler(logger: Logger): (cause: unknown) => CountersignError {
   };
 }
 
-function groupsChanged(principalId: string): CountersignError {
-  return new CountersignError('groups_changed', `countersign: the groups of ${principalId} have changed`, {
-    hint: 'connect again',
-  });
+/** The SCIM server, where there is one. */
+function scimService(
+  { identity }: Configuration,
+  parts: Omit<ScimDirectoryOptions, 'configuration' | 'providerNames' | 'fold'>,
+): ScimService | undefined {
+  const { scim: configuration, providers } = identity;
+  if (configuration === undefined) return undefined;
+  const providerNames = providers.map(({ name }) => name);
+  return {
+    directory: new ScimDirectory({ ...parts, configuration, providerNames, fold: humanKey }),
+    tokenHash: configuration.tokenHash ?? scimTokenHash(configuration.token && readSecret(configuration.token)),
+    requestsPerMinute: configuration.requestsPerMinute,
+  };
+}
+
+function scimTokenHash(token: string | undefined): string {
+  if (token !== undefined && token.length >= 32) return sha256Hex(token);
+  throw new CountersignError('configuration_invalid', 'identity.scim.token must have at least 32 characters');
 }
 
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */

@@ -15,7 +15,9 @@ import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
 import type { ApiServices } from './services.ts';
+import { peopleRoutes } from './people.ts';
 import { samlRoutes } from './saml.ts';
+import { scimRoutes } from './scim.ts';
 import { sessionRoutes } from './sessions.ts';
 
 export interface ApiOptions {
@@ -78,6 +80,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   await registerCookies(app);
   await app.register(authRoutes(services));
   await app.register(samlRoutes(services));
+  if (services.scim !== undefined) await app.register(scimRoutes(services, services.scim), { prefix: '/scim/v2' });
   await app.register(
     async (api) => {
       api.get('/health', { schema: { security: [] } }, () => ({
@@ -93,6 +96,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
+      await api.register(peopleRoutes(services));
     },
     { prefix: '/api/v1' },
   );

@@ -8,6 +8,7 @@ import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
 import type { PageLogin } from '../identity/page-login.ts';
+import type { Leavers } from '../identity/leavers.ts';
 import type { SamlLogin } from '../identity/saml.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
@@ -18,6 +19,7 @@ import type { JobSubmission } from '../jobs/submission.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Store } from '../store/database.ts';
 import type { StoredSession } from '../store/sessions.ts';
+import type { ScimService } from './scim.ts';
 
 export interface ApiConnection {
   readonly name: string;
@@ -40,6 +42,9 @@ export interface ApiServices {
   readonly login: { readonly issuer: string; readonly clientId: string; readonly audience: string };
   readonly pageLogin: PageLogin;
   readonly samlLogin: SamlLogin;
+  readonly leavers: Leavers;
+  /** Undefined where the configuration has no `identity.scim`. */
+  readonly scim: ScimService | undefined;
   readonly webSessions: WebSessions;
   /**
    * Everybody who has proved who they are passes here, at every call: with the groups that count now, or refused.

@@ -9,9 +9,10 @@
  * Taking away does not wait for anything that can fail: the mark is stored first, each step is tried whatever the others
  * do, and what failed is tried again, on every node, until it is done.
  */
+import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
 import type { Json } from '../lib/canonical-json.ts';
-import type { StoreOrTransaction, Store } from '../store/database.ts';
+import type { Database, Store, StoreOrTransaction } from '../store/database.ts';
 import {
   deleteLeaver,
   findLeaver,
@@ -159,14 +160,16 @@ export class Leavers {
    * Lets somebody in again, with nothing of what they had. What another source said stays.
    * @returns false when this source had not removed them
    */
-  async reactivate({ principalId, reason, source, by }: Removal): Promise<boolean> {
-    const { store, record } = this.#options;
+  async reactivate(removal: Removal): Promise<boolean> {
+    return this.#options.store.transaction().execute((transaction) => this.unmark(transaction, removal));
+  }
+
+  /** As a part of somebody's transaction. */
+  async unmark(transaction: Transaction<Database>, { principalId, reason, source, by }: Removal): Promise<boolean> {
     const why = reasonOf(reason);
-    return store.transaction().execute(async (transaction) => {
-      if (!(await deleteLeaver(transaction, principalId, source))) return false;
-      await record({ type: 'person.reactivated', principal: principalId, source, reason: why, by });
-      return true;
-    });
+    if (!(await deleteLeaver(transaction, principalId, source))) return false;
+    await this.#options.record({ type: 'person.reactivated', principal: principalId, source, reason: why, by });
+    return true;
   }
 
   /** Newest first. */

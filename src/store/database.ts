@@ -182,6 +182,7 @@ export interface ScimUsersTable {
   user_name_key: string;
   external_id: string | null;
   principal_id: string;
+  principal_key: string;
   active: boolean;
   resource: Json<object>;
   version: number;

@@ -26,7 +26,8 @@ create table scim_users (
   user_name text not null,
   user_name_key text not null unique,   -- as names are compared: lower case
   external_id text,
-  principal_id text not null unique,
+  principal_id text not null,
+  principal_key text not null unique,   -- as humans are compared
   active boolean not null,
   resource jsonb not null,              -- the rest of the resource, as the client wrote it
   version integer not null,
