@@ -203,6 +203,8 @@ function configurationOf(parts: {
       issuer,
       audience: 'countersign',
       clientId: 'countersign-cli',
+      // This provider gives no userinfo for access tokens that are for Countersign.
+      freshGroups: 'token',
       serviceAccounts: Object.entries(services).map(([name, owner]) => ({ name, subject: name, owner })),
     },
     connections: [

@@ -99,8 +99,11 @@ export function configurationOf(options: OidcProviderOptions, accounts: readonly
     interactions: { policy, url: (_context, interaction) => `/interaction/${interaction.uid}` },
     loadExistingGrant: async (context) => grantEverything(context),
     extraTokenClaims: (_context, token) => tokenClaims(token, accounts, services),
+    // A log-in in the browser gets one as well: here nobody is asked for consent, without which this library gives the
+    // scope to nobody.
     issueRefreshToken: (_context, client, code) =>
-      client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
+      client.grantTypeAllowed('refresh_token') &&
+      (code.scopes.has('offline_access') || code.kind === 'AuthorizationCode'),
     expiresWithSession: () => false,
     renderError: (context, out) => {
       context.type = 'html';

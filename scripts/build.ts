@@ -7,6 +7,7 @@ import { chmodSync, cpSync, readFileSync, readdirSync, rmSync, writeFileSync } f
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assertRuntime } from '../src/lib/runtime.ts';
+import { buildPage } from './web.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
@@ -38,3 +39,4 @@ compile();
 cpSync(join(root, 'src/store/migrations'), join(dist, 'store/migrations'), { recursive: true });
 refuseSourcePaths();
 makeExecutable(join(dist, 'bin.js'));
+await buildPage();

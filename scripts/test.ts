@@ -12,6 +12,7 @@ import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assertRuntime } from '../src/lib/runtime.ts';
+import { installed } from './apt.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const testFiles = ['src/**/*.test.ts', 'test/**/*.test.ts', 'demo/**/*.test.ts'];
@@ -38,16 +39,7 @@ function tests(files: readonly string[]): Step {
 /** True when PostgreSQL 15 is there, installed now or before. */
 function providePostgres15(): boolean {
   if (existsSync('/usr/lib/postgresql/15/bin/postgres')) return true;
-  const mayInstall = process.getuid?.() === 0 && existsSync('/usr/bin/apt-get') && !process.env['COUNTERSIGN_NO_APT'];
-  if (!mayInstall) return false;
-  process.stdout.write('installing postgresql-15 for the tests that need it (COUNTERSIGN_NO_APT=1 prevents it)\n');
-  const apt = (...parameters: string[]): boolean =>
-    spawnSync('apt-get', ['-q', '-y', ...parameters], {
-      stdio: 'inherit',
-      timeout: 180_000,
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    }).status === 0;
-  return apt('update') && apt('install', '--no-install-recommends', 'postgresql-15');
+  return installed(['postgresql-15'], 'for the tests that need it');
 }
 
 function main(files: readonly string[]): number {
@@ -59,9 +51,10 @@ function main(files: readonly string[]): number {
       ? [tests(files)]
       : [
           { name: 'types', command: ['tsc', '--noEmit'] },
+          { name: 'types of the page', command: ['tsc', '--noEmit', '-p', 'web'] },
           {
             name: 'lint',
-            command: ['oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'demo', 'bench', 'scripts'],
+            command: ['oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'demo', 'bench', 'scripts', 'web'],
           },
           { name: 'format', command: ['biome', 'format'] },
           tests(testFiles),

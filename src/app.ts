@@ -40,12 +40,15 @@ import type { TargetIdentity } from './gateway/target.ts';
 import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
+import { FreshGroups } from './identity/fresh-groups.ts';
+import { Humans } from './identity/humans.ts';
 import { Leavers } from './identity/leavers.ts';
-import { TokenVerifier } from './identity/oidc.ts';
 import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { IdentityProviders } from './identity/providers.ts';
 import { SamlLogin } from './identity/saml.ts';
 import { groupsChanged, ScimDirectory, type ScimDirectoryOptions } from './identity/scim.ts';
+import { SessionRefresh } from './identity/session-refresh.ts';
 import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
@@ -56,8 +59,10 @@ import { sha256Hex, type Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
+import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
+import type { SeenPrincipal } from './store/principals.ts';
 import { reserveSample } from './store/samples.ts';
 import { finishAbandonedSessions, finishLostSessions, finishSession, insertSession } from './store/sessions.ts';
 import { WorkerPool, type WorkerPoolOptions } from './workers/pool.ts';
@@ -145,15 +150,19 @@ export async function startApp(options: AppOptions): Promise<App> {
       for (const { target } of wired.values()) await target.close();
     });
 
-    const directory = new PrincipalDirectory({ store, clock });
-    await directory.refresh();
+    const humans = new Humans({ store, clock, record });
+    await humans.adopt(configuration.identity.links);
+    humans.start(onError);
+    closing.push(() => Promise.resolve(humans.close()));
+    const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
-    const { issuer, audience, clientId, groupsClaim, serviceAccounts } = configuration.identity;
-    const verifier = new TokenVerifier({ issuer, audience, groupsClaim, serviceAccounts, clock });
+    const { identity } = configuration;
+    const managedGroups = async (principalId: string) => scim?.directory.groupsOf(principalId);
+    const providers = new IdentityProviders({ identity, clock, managedGroups });
     const leavers: Leavers = new Leavers({
       store,
       record,
-      humanKey,
+      humanKey: (human) => humans.keyOf(human),
       steps: {
         endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
         revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
@@ -176,19 +185,47 @@ export async function startApp(options: AppOptions): Promise<App> {
       await leavers.check(principal);
       return scim === undefined ? principal : scim.directory.admit(principal);
     };
-    const enter = async (principal: Principal): Promise<Principal> => {
+    const enter = async (principal: SeenPrincipal): Promise<Principal> => {
       const admitted = await admit(principal);
-      await directory.seen(admitted);
-      return admitted;
+      // Groups that SCIM keeps here are those of now, whatever the age of the proof.
+      const groupsAt = admitted === principal ? principal.groupsAt : new Date(clock.now());
+      return directory.seen({ ...principal, ...admitted, groupsAt });
     };
     /** At the opening of a session, which was decided a moment ago. */
     const stillThere = async (principal: Principal): Promise<void> => {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
-    const verifyToken = async (jwt: string) => enter(await verifier.verify(jwt));
+    await leavers.refresh();
+    const verifyToken = async (jwt: string) => enter(await providers.verify(jwt));
+    const webSessions = new WebSessions({
+      store,
+      record,
+      clock,
+      random: randomBytes,
+      key: keys.secret('web-sessions.key'),
+      ttlMs: configuration.api.webSessionTtlMs,
+      idleMs: configuration.api.webSessionIdleMs,
+    });
+    const flows = new Map(
+      providers.oidc.map((one) => {
+        const { issuer, audience, web, title } = one;
+        return [one.name, { flow: new CodeFlow({ issuer, audience, ...web, clock }), title }] as const;
+      }),
+    );
+    const sessionRefresh = new SessionRefresh({ webSessions, providers, flowOf: (name) => flows.get(name)?.flow });
+    const freshGroups = new FreshGroups({
+      providers,
+      directory,
+      managedGroups,
+      refresh: (cookie) => sessionRefresh.refresh(cookie),
+      groupsMaxAgeMs: identity.groupsMaxAgeMs,
+      clock,
+    });
     const credentials = new CredentialService({ store, record, clock, random: randomBytes });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
+    const dutiesNow = async (principal: Principal, connection: string) =>
+      dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
     const policyConnection = (name: string) => wired.get(name)?.policy;
@@ -199,6 +236,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       policySet: () => rules.policies,
       workflows: configuration.workflows,
       connections: policyConnection,
+      humans,
     };
     const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
     closing.push(() => requests.close());
@@ -207,7 +245,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
-      humansOf: ({ email }) => directory.humansByEmail(email),
+      humansOf: ({ email }) => humans.humansByEmail(email),
+      authorsSince: (authors, at) => humans.authorsSince(authors, at),
     });
     const jobConnection = (name: string) => wired.get(name)?.job;
     const submission = new JobSubmission({
@@ -220,6 +259,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       record,
       clock,
       grantDurationMs: 24 * hourMs,
+      executorGroups: (name) => rules.groupsWith('executor', name),
     });
     const ledger = new Ledger({
       store,
@@ -244,9 +284,16 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       boundsKey: keys.secret('bounds.key'),
       snapshotMaxAgeMs: configuration.runs.snapshotMaxAgeMs,
+      dutiesNow,
       onError,
     });
     closing.push(() => runs.close());
+
+    const changes = new ChangeFeed(pool.options);
+    closing.push(() => changes.close());
+    // A hint that is lost makes a page look a little later.
+    const changedSession = (sessionId: string) =>
+      void notifyChange(store, 'sessions', sessionId).catch(() => undefined);
 
     let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const holds = new HoldService({
@@ -256,8 +303,11 @@ export async function startApp(options: AppOptions): Promise<App> {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
-      addressOf: (requestId) => `${publicUrl}/api/v1/requests/${requestId}`,
+      policies: () => rules.policies.digest,
+      addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      principals: freshGroups,
+      dutiesOn,
     });
     const reserve = async (asked: Omit<Parameters<typeof reserveSample>[1], 'windowMs' | 'now'>) => ({
       ...(await reserveSample(store, { ...asked, windowMs: hourMs, now: undefined })),
@@ -279,16 +329,18 @@ export async function startApp(options: AppOptions): Promise<App> {
           node,
           startedAt: new Date(clock.now()),
         });
+        changedSession(identity.sessionId);
       },
       sessionClosed: async (sessionId, totals) => {
         await finishSession(store, sessionId, totals, new Date(clock.now()));
+        changedSession(sessionId);
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
       reserveSample: (human, connection, rows) =>
-        reserve({ human, connection, rows, limit: configuration.sampling.rowsPerHour }),
+        reserve({ human: humans.keyOf(human), connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
-        reserve({ human, connection, rule, rows: values, limit }),
+        reserve({ human: humans.keyOf(human), connection, rule, rows: values, limit }),
       beginChunk: (identity, job, chunkNo, columns) => runs.beginChunk(identity, job, chunkNo, columns),
       probeRun: (identity, job) => runs.probeRun(identity, job),
       chunkDelivered: (ticket, counts, rowDigest) => runs.delivered(ticket, counts, rowDigest),
@@ -344,32 +396,14 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
-    const { web } = configuration.identity;
-    const webSessions = new WebSessions({
-      store,
-      record,
-      clock,
-      random: randomBytes,
-      key: keys.secret('web-sessions.key'),
-      ttlMs: configuration.api.webSessionTtlMs,
-      idleMs: configuration.api.webSessionIdleMs,
-    });
-    const flow = new CodeFlow({
-      issuer,
-      clientId: web.clientId ?? clientId,
-      clientSecret: web.clientSecret && readSecret(web.clientSecret),
-      scopes: web.scopes,
-      parameters: web.parameters,
-      audience,
-      clock,
-    });
     const pageUrl = () => publicUrl ?? '';
     const pageLogin = new PageLogin({
       store,
       clock,
       webSessions,
-      flows: new Map([['default', { flow, title: new URL(issuer).host }]]),
-      verifyToken,
+      flows,
+      verifyLogin: async (provider, tokens, nonce) =>
+        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
       publicUrl: pageUrl,
     });
 
@@ -393,7 +427,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       logDirectory,
       note,
       encode: encodeEntry,
-      login: { issuer, clientId, audience },
+      cliLogins: providers.cliLogins,
       pageLogin,
       samlLogin,
       leavers,
@@ -404,6 +438,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       publicUrl: pageUrl,
       gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
+      freshPrincipal: (principal, proof) => freshGroups.freshPrincipal(principal, proof),
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),
@@ -431,6 +466,8 @@ export async function startApp(options: AppOptions): Promise<App> {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
         return draftFromSession({ node, log: published, connection: jobConnection }, session);
       },
+      changes,
+      maxEventStreams: configuration.api.maxEventStreams,
       runs,
       ledger,
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),

@@ -1,8 +1,10 @@
 /** People, a job and services that the tests of approvals share. */
 import { after } from 'node:test';
 import type { Duty, Principal } from '../src/identity/principal.ts';
+import type { HumanSource } from '../src/identity/humans.ts';
 import type { Json } from '../src/lib/canonical-json.ts';
 import { compilePolicies } from '../src/policy/engine.ts';
+import { humanKey } from '../src/policy/entities.ts';
 import type { GrantInput } from '../src/approvals/digest.ts';
 import type { ApprovalEvent } from '../src/approvals/events.ts';
 import { GrantService } from '../src/approvals/grants.ts';
@@ -31,7 +33,15 @@ export function jobInput(more: Partial<GrantInput> = {}, authors = [author('dora
   return {
     kind: 'job',
     job: { name: 'export', path: 'jobs/export.yaml', contentDigest: hex('1'), commit: '2'.repeat(40), authors },
-    target: { host: 'db.test', port: 5432, database: 'crm', systemIdentifier: '7300', engine: 'postgres' },
+    target: {
+      host: 'db.test',
+      port: 5432,
+      database: 'crm',
+      systemIdentifier: '7300',
+      databaseOid: '16384',
+      timeline: 1,
+      engine: 'postgres',
+    },
     searchPath: ['public'],
     definitions: [
       { name: 'public.customers', digest: hex('3') },
@@ -66,6 +76,11 @@ export class TestClock {
   }
 }
 
+/** Humans who have one name each and are all known. */
+export const plainHumans: HumanSource = {
+  keysFor: () => Promise.resolve({ keyOf: humanKey, ownersOf: () => [] }),
+};
+
 export interface Services {
   readonly requests: RequestService;
   readonly grants: GrantService;
@@ -77,7 +92,7 @@ export interface Services {
 
 export function startServices(
   { store, pool }: TestStore,
-  more: { workflows?: readonly Workflow[]; maxHoldsPerHuman?: number; pollMs?: number } = {},
+  more: { workflows?: readonly Workflow[]; maxHoldsPerHuman?: number; pollMs?: number; humans?: HumanSource } = {},
 ): Services {
   const clock = new TestClock();
   const events: ApprovalEvent[] = [];
@@ -93,6 +108,7 @@ export function startServices(
     clock,
     policySet: () => policySet,
     workflows: more.workflows ?? [],
+    humans: more.humans ?? plainHumans,
     connections: (name: string) => (name === 'crm' ? { name, labels: { env: 'prod' }, engine: 'postgres' } : undefined),
   };
   const services: Services = {

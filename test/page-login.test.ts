@@ -34,7 +34,7 @@ void describe('a log-in to the page', () => {
   void it('lists the providers to whoever asks', async () => {
     const { body } = await visitor().api<{ providers: unknown[] }>('GET', '/login');
     assert.deepEqual(body.providers, [
-      { name: 'default', title: new URL(harness.configuration.identity.issuer).host, kind: 'oidc' },
+      { name: 'default', title: new URL(harness.configuration.identity.issuer ?? '').host, kind: 'oidc' },
     ]);
   });
 

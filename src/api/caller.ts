@@ -1,12 +1,14 @@
 /** Who calls the API, and which duties a route needs of them. */
 import type { FastifyRequest } from 'fastify';
 import { CountersignError } from '../errors.ts';
+import type { Proof } from '../identity/fresh-groups.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { ApiServices } from './services.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
     principal: Principal | undefined;
+    proof: Proof | undefined;
   }
 }
 
@@ -25,18 +27,42 @@ export async function caller(request: FastifyRequest, services: ApiServices): Pr
   const token = /^Bearer ([\w.~+/=-]+)$/.exec(authorization ?? '')?.[1];
   if (token !== undefined) {
     request.principal = await services.verifyToken(token);
+    request.proof = { kind: 'bearer', token };
     return request.principal;
   }
   const cookie = authorization === undefined ? request.cookies[sessionCookie(services.publicUrl())] : undefined;
   const session = cookie === undefined ? undefined : await services.webSessions.find(cookie);
-  if (session === undefined) {
+  if (cookie === undefined || session === undefined) {
     throw new CountersignError('token_invalid', 'this needs an access token: Authorization: Bearer …', {
       hint: 'log in: countersign login, or on the page',
     });
   }
   refuseOtherSites(request, services.publicUrl());
   request.principal = await services.admit(session.principal);
+  request.proof = { kind: 'web-session', cookie };
   return request.principal;
+}
+
+/**
+ * Who asks, with the groups of now: for what approves or executes.
+ * @throws as `caller`; groups_stale, identity_provider_unreachable
+ */
+export async function freshCaller(request: FastifyRequest, services: ApiServices): Promise<Principal> {
+  const principal = await caller(request, services);
+  if (request.proof === undefined) throw new Error('who asks has shown something');
+  request.principal = await services.freshPrincipal(principal, request.proof);
+  return request.principal;
+}
+
+/** Whether what `caller` found when this request came still holds. A look is no use of the session: it may become idle. */
+export async function isStillLoggedIn(request: FastifyRequest, services: ApiServices): Promise<boolean> {
+  const cookie = request.cookies[sessionCookie(services.publicUrl())];
+  const session =
+    request.headers.authorization === undefined && cookie !== undefined
+      ? await services.webSessions.find(cookie, 'look')
+      : undefined;
+  const now = session?.principal ?? (await caller(request, services).catch(() => undefined));
+  return now !== undefined && now.id === request.principal?.id;
 }
 
 /**

@@ -8,8 +8,9 @@ export const principalRoutes =
   async (api) => {
     await Promise.resolve();
     api.get('/login', { schema: { security: [] } }, () => ({
-      ...services.login,
+      ...services.cliLogins[0],
       providers: [...services.pageLogin.providers, ...services.samlLogin.providers],
+      cli: services.cliLogins,
     }));
 
     api.get('/whoami', async (request) => {

@@ -3,7 +3,7 @@ import { CountersignError } from '../errors.ts';
 import type { ChunkFile, ChunkRef } from '../jobs/runner-api.ts';
 import type { Principal } from '../identity/principal.ts';
 import { recentRuns, runById } from '../store/runs.ts';
-import { caller, needDuty } from './caller.ts';
+import { caller, freshCaller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 interface RunParams {
@@ -23,8 +23,8 @@ export const runRoutes =
     await Promise.resolve();
 
     /** Only the human who executes a run works on it. */
-    const executor = async (request: FastifyRequest<RunParams>): Promise<Principal> => {
-      const principal = await caller(request, services);
+    const executor = async (request: FastifyRequest<RunParams>, identify = caller): Promise<Principal> => {
+      const principal = await identify(request, services);
       const run = await runById(services.store, request.params.id);
       if (run === undefined) throw new CountersignError('run_unknown', `there is no run ${request.params.id}`);
       if (
@@ -40,7 +40,7 @@ export const runRoutes =
       '/runs',
       { schema: bodySchema({ job: { type: 'string' }, request: { type: 'string' } }, ['job']) },
       async (request, reply) => {
-        const principal = await caller(request, services);
+        const principal = await freshCaller(request, services);
         const { job, request: requestId } = request.body;
         const dutiesOn = (connection: string) => services.dutiesOn(principal, connection);
         const started = await services.runs.start({ principal, dutiesOn, job, requestId });
@@ -68,7 +68,7 @@ export const runRoutes =
     });
 
     api.post<RunParams>('/runs/:id/credential', async (request) => {
-      const principal = await executor(request);
+      const principal = await executor(request, freshCaller);
       const credential = await services.runs.credential(request.params.id, principal);
       return { credential, gateway: services.gateway, status: await services.ledger.status(request.params.id) };
     });

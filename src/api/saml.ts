@@ -21,7 +21,7 @@ export const samlRoutes =
     const { samlLogin } = services;
 
     const enter = async (request: FastifyRequest, reply: FastifyReply, login: SamlLoggedIn) => {
-      const principal = await services.enter(login.principal);
+      const principal = await services.enter({ ...login.principal, provider: login.provider });
       const opened = await services.webSessions.open({
         principal,
         provider: login.provider,

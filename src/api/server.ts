@@ -9,13 +9,15 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
 import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
+import { eventRoutes } from './events.ts';
 import { jobRoutes } from './jobs.ts';
+import { leaverRoutes } from './leavers.ts';
 import { logRoutes } from './log.ts';
+import { isForPage, page, sendDocument } from './page.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
 import type { ApiServices } from './services.ts';
-import { peopleRoutes } from './people.ts';
 import { samlRoutes } from './saml.ts';
 import { scimRoutes } from './scim.ts';
 import { sessionRoutes } from './sessions.ts';
@@ -34,6 +36,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   // The instance's type depends on TLS only in its server; the routes do not care.
   const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
   app.decorateRequest('principal', undefined);
+  app.decorateRequest('proof', undefined);
   app.setErrorHandler((cause, request, reply) => {
     const error = apiError(cause, services);
     if (
@@ -56,7 +59,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  app.setNotFoundHandler((request) => {
+  const pageOptions = { logInOrigins: services.cliLogins.map(({ issuer }) => new URL(issuer).origin) };
+  app.setNotFoundHandler((request, reply) => {
+    if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
   });
   await app.register(helmet, {
@@ -77,6 +82,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       security: [{ token: [] }],
     },
   });
+  await app.register(page(pageOptions));
   await registerCookies(app);
   await app.register(authRoutes(services));
   await app.register(samlRoutes(services));
@@ -96,7 +102,8 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
-      await api.register(peopleRoutes(services));
+      await api.register(leaverRoutes(services));
+      await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
     },
     { prefix: '/api/v1' },
   );

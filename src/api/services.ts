@@ -7,6 +7,8 @@ import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import type { CountersignError } from '../errors.ts';
+import type { Proof } from '../identity/fresh-groups.ts';
+import type { CliLogin } from '../identity/providers.ts';
 import type { PageLogin } from '../identity/page-login.ts';
 import type { Leavers } from '../identity/leavers.ts';
 import type { SamlLogin } from '../identity/saml.ts';
@@ -17,7 +19,9 @@ import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { ChangeFeed } from '../store/changes.ts';
 import type { Store } from '../store/database.ts';
+import type { SeenPrincipal } from '../store/principals.ts';
 import type { StoredSession } from '../store/sessions.ts';
 import type { ScimService } from './scim.ts';
 
@@ -39,7 +43,8 @@ export interface ApiServices {
   readonly logDirectory: string;
   readonly note: (event: LogEvent) => void;
   readonly encode: (event: LogEvent) => string;
-  readonly login: { readonly issuer: string; readonly clientId: string; readonly audience: string };
+  /** How the command line logs in; the first is what it uses if nobody says which. */
+  readonly cliLogins: readonly CliLogin[];
   readonly pageLogin: PageLogin;
   readonly samlLogin: SamlLogin;
   readonly leavers: Leavers;
@@ -52,12 +57,14 @@ export interface ApiServices {
    */
   readonly admit: (principal: Principal) => Promise<Principal>;
   /** The same for somebody who has just proved it; the principal is in the directory afterwards. */
-  readonly enter: (principal: Principal) => Promise<Principal>;
+  readonly enter: (principal: SeenPrincipal) => Promise<Principal>;
   /** The address that people use, without a slash at its end. */
   readonly publicUrl: () => string;
   /** How clients reach the PostgreSQL listener. */
   readonly gateway: { readonly host: string; readonly port: number; readonly tls: boolean };
   readonly verifyToken: (jwt: string) => Promise<Principal>;
+  /** With the groups of now. @throws groups_stale, token_invalid, groups_claim_missing, identity_provider_unreachable */
+  readonly freshPrincipal: (principal: Principal, proof: Proof) => Promise<Principal>;
   /** Duties on one connection; empty where there is none of that name. */
   readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
   readonly connectionNames: () => readonly string[];
@@ -72,6 +79,8 @@ export interface ApiServices {
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;
+  readonly changes: ChangeFeed;
+  readonly maxEventStreams: number;
   readonly runs: RunService;
   readonly ledger: Ledger;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;

@@ -22,8 +22,31 @@ export interface GrantStatement {
   readonly text: string;
   /** Bound values in order, as text; undefined = none bound. */
   readonly parameters?: readonly (string | null)[] | undefined;
+  /** Of each bound value: the OID of the type that the client declared (0 = none), and how the value was sent. */
+  readonly parameterKinds?: readonly { readonly type: number; readonly format: 'text' | 'binary' }[] | undefined;
   /** Class of each statement in the text. Left out counts as `unknown`, which matches every workflow's `classes`. */
   readonly classes?: readonly StatementClass[] | undefined;
+  /** Not one execution of the text is approved, but every step of the loop that it is a step of. */
+  readonly template?: GrantTemplate | undefined;
+}
+
+/** A loop that may go on: the same statement, whose range of keys moves. Its row cap and expiry are the grant's. */
+export interface GrantTemplate {
+  /** The statement with `:lo` and `:hi` in place of what moves. For people; `shape` is what counts. */
+  readonly text: string;
+  /** SHA-256 over the parse tree without what moves, and over every other parameter. */
+  readonly shape: string;
+  /** `range`: lower and upper bound of a key; `keyset`: its lower bound, under LIMIT; `offset`: the position of a row. */
+  readonly form: 'range' | 'keyset' | 'offset';
+  /** `schema.relation.column`, or `position`. */
+  readonly key: string;
+  /** The smallest and the largest key that a step may reach, both included. Decimal integers. */
+  readonly lowest: string;
+  readonly highest: string;
+  /** How many statements may use it. */
+  readonly uses: number;
+  /** Sessions of the same principal on the same connection that began later may use it, too. */
+  readonly anySession: boolean;
 }
 
 export interface GrantTarget {
@@ -32,6 +55,10 @@ export interface GrantTarget {
   readonly database: string;
   /** The server's own identifier (PostgreSQL: pg_control_system().system_identifier). */
   readonly systemIdentifier: string;
+  /** Another database of the same name has another. */
+  readonly databaseOid: string;
+  /** Rises when a server is restored to a point in time, or promoted. */
+  readonly timeline: number;
   readonly engine: string;
 }
 
@@ -60,10 +87,18 @@ export interface GrantInput {
   readonly output?: { readonly [member: string]: Json } | undefined;
   /** Digest of the connection's compiled masking rules. */
   readonly maskingDigest: string;
+  /** For kind `statement`: digest of the policies under which it was held. They decide what is denied whoever approves. */
+  readonly policyDigest?: string | undefined;
   /** null = no cap. */
   readonly caps: { readonly rows: number | null; readonly bytes: number | null };
-  /** Who may execute: whoever holds the duty and, where groups are named, is in one of them. */
-  readonly executors: { readonly duty: 'executor' | 'designer'; readonly groups: readonly string[] };
+  /** Who may execute: whoever holds the duty, is in one of the groups that are named, and is what else is named. */
+  readonly executors: {
+    readonly duty: 'executor' | 'designer';
+    readonly groups: readonly string[];
+    /** For kind `statement`: whose statement waits, and in which session; undefined = in any of theirs. */
+    readonly principal?: string | undefined;
+    readonly session?: string | undefined;
+  };
   /** How long the grant may be used once it is approved. */
   readonly expiry: { readonly durationMs: number };
 }
@@ -77,7 +112,7 @@ function normalised(input: GrantInput): GrantInput {
     ...input,
     ...(input.job === undefined ? {} : { job: { ...input.job, authors: sorted(input.job.authors.map(author)) } }),
     definitions: sorted(input.definitions.map(({ name, digest }) => ({ name, digest }))),
-    executors: { duty: input.executors.duty, groups: sorted(input.executors.groups) },
+    executors: { ...input.executors, groups: sorted(input.executors.groups) },
   };
 }
 
@@ -92,12 +127,82 @@ export function grantDigest(input: GrantInput): string {
   return sha256Hex(grantInputJson(input));
 }
 
+/** Paths of everything in a `GrantInput` that is a value of its own. */
+type PathOf<T> = {
+  [K in keyof T & string]-?: HasMembers<NonNullable<T[K]>> extends true ? `${K}.${PathOf<NonNullable<T[K]>>}` : K;
+}[keyof T & string];
+
+/** Lists, whatever JSON and members with names of their own are values. */
+type HasMembers<T> = [T] extends [string | number | boolean | readonly unknown[]]
+  ? false
+  : [NonNullable<Json>] extends [T]
+    ? false
+    : string extends keyof T
+      ? false
+      : true;
+
+export type GrantField = PathOf<GrantInput>;
+
+/** In words; `plain`: the value itself may be shown to people, because it is no data and no secret. */
+const fields: Readonly<Record<GrantField, { readonly label: string; readonly plain?: boolean }>> = {
+  kind: { label: 'request kind', plain: true },
+  'job.name': { label: 'job name', plain: true },
+  'job.path': { label: 'job path', plain: true },
+  'job.contentDigest': { label: 'job content' },
+  'job.commit': { label: 'commit' },
+  'job.authors': { label: 'authors' },
+  'statement.text': { label: 'statement text' },
+  'statement.parameters': { label: 'statement parameters' },
+  'statement.parameterKinds': { label: 'types of statement parameters', plain: true },
+  'statement.classes': { label: 'statement classes', plain: true },
+  'statement.template.text': { label: 'template text' },
+  'statement.template.shape': { label: 'template' },
+  'statement.template.form': { label: 'template form', plain: true },
+  'statement.template.key': { label: 'template key', plain: true },
+  'statement.template.lowest': { label: 'lowest key' },
+  'statement.template.highest': { label: 'highest key' },
+  'statement.template.uses': { label: 'cap on uses', plain: true },
+  'statement.template.anySession': { label: 'later sessions', plain: true },
+  'target.host': { label: 'target host', plain: true },
+  'target.port': { label: 'target port', plain: true },
+  'target.database': { label: 'target database', plain: true },
+  'target.systemIdentifier': { label: 'target system identifier', plain: true },
+  'target.databaseOid': { label: 'target database OID', plain: true },
+  'target.timeline': { label: 'target timeline', plain: true },
+  'target.engine': { label: 'target engine', plain: true },
+  searchPath: { label: 'search_path', plain: true },
+  definitions: { label: 'definition of' },
+  parameters: { label: 'parameter' },
+  'plan.strategy': { label: 'chunk strategy', plain: true },
+  'plan.key': { label: 'chunk key', plain: true },
+  'plan.count': { label: 'chunk count', plain: true },
+  'plan.bounds': { label: 'chunk bounds' },
+  output: { label: 'output', plain: true },
+  maskingDigest: { label: 'masking policy' },
+  policyDigest: { label: 'policies' },
+  'caps.rows': { label: 'row cap', plain: true },
+  'caps.bytes': { label: 'byte cap', plain: true },
+  'executors.duty': { label: 'who may execute: duty', plain: true },
+  'executors.groups': { label: 'who may execute: groups', plain: true },
+  'executors.principal': { label: 'who may execute: principal', plain: true },
+  'executors.session': { label: 'who may execute: session', plain: true },
+  'expiry.durationMs': { label: 'expiry', plain: true },
+};
+
+/** Every field of the digest. One that is added to the type has to be added to the list, and needs a test for itself. */
+export const grantFields = Object.keys(fields) as readonly GrantField[];
+
+/** How a field is named where it drifted; the names of definitions, parameters and outputs follow it. */
+export function fieldLabel(field: GrantField): string {
+  return fields[field].label;
+}
+
 /** One field of the digest, in words. `value` is undefined where the field is absent. */
 interface Field {
   readonly label: string;
   readonly value: Json | undefined;
   /** The value itself may be shown to people: it is no data and no secret. */
-  readonly plain?: boolean;
+  readonly plain?: boolean | undefined;
 }
 
 /**
@@ -123,45 +228,27 @@ export function drift(approved: GrantInput, current: GrantInput): string[] {
 }
 
 function fieldsOf(input: GrantInput): Field[] {
-  const { job, statement, target, plan, output, caps, executors, expiry } = input;
-  return [
-    { label: 'request kind', value: input.kind, plain: true },
-    { label: 'job name', value: job?.name, plain: true },
-    { label: 'job path', value: job?.path, plain: true },
-    { label: 'job content', value: job?.contentDigest },
-    { label: 'commit', value: job?.commit },
-    { label: 'authors', value: job?.authors.map(({ human, name, role }) => ({ human, name, role })) },
-    { label: 'statement text', value: statement?.text },
-    { label: 'statement parameters', value: statement?.parameters },
-    { label: 'statement classes', value: statement?.classes, plain: true },
-    { label: 'target host', value: target.host, plain: true },
-    { label: 'target port', value: target.port, plain: true },
-    { label: 'target database', value: target.database, plain: true },
-    { label: 'target system identifier', value: target.systemIdentifier, plain: true },
-    { label: 'target engine', value: target.engine, plain: true },
-    { label: 'search_path', value: input.searchPath, plain: true },
-    ...definitionFields(input),
-    ...Object.entries(input.parameters).map(([name, value]) => ({ label: `parameter ${name}`, value })),
-    { label: 'chunk strategy', value: plan?.strategy, plain: true },
-    { label: 'chunk key', value: plan?.key, plain: true },
-    { label: 'chunk count', value: plan?.count, plain: true },
-    { label: 'chunk bounds', value: plan?.bounds },
-    ...Object.entries(output ?? {}).map(([name, value]) => ({ label: `output ${name}`, value, plain: true })),
-    { label: 'masking policy', value: input.maskingDigest },
-    { label: 'row cap', value: caps.rows, plain: true },
-    { label: 'byte cap', value: caps.bytes, plain: true },
-    { label: 'who may execute: duty', value: executors.duty, plain: true },
-    { label: 'who may execute: groups', value: executors.groups, plain: true },
-    { label: 'expiry', value: expiry.durationMs, plain: true },
-  ];
+  return grantFields.flatMap((path): Field[] => {
+    const { label, plain } = fields[path];
+    if (path === 'definitions') return definitionFields(input, label);
+    const value = path
+      .split('.')
+      .reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], input);
+    if (path !== 'parameters' && path !== 'output') return [{ label, value: value as Json | undefined, plain }];
+    return Object.entries((value ?? {}) as Record<string, Json>).map(([name, one]) => ({
+      label: `${label} ${name}`,
+      value: one,
+      plain,
+    }));
+  });
 }
 
 /** One field for each name; two definitions of one name (overloaded functions) are one field of several digests. */
-function definitionFields(input: GrantInput): Field[] {
+function definitionFields(input: GrantInput, label: string): Field[] {
   const byName = Map.groupBy(input.definitions, (definition) => definition.name);
   return [...byName].map(([name, definitions]) => {
     const digests = definitions.map((definition) => definition.digest);
-    return { label: `definition of ${name}`, value: digests.length === 1 ? digests[0] : digests };
+    return { label: `${label} ${name}`, value: digests.length === 1 ? digests[0] : digests };
   });
 }
 

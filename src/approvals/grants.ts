@@ -11,6 +11,7 @@
  */
 import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
+import type { HumanSource } from '../identity/humans.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Json } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -32,6 +33,7 @@ import { refusalError, refusalMembers, refusalOf, unknownRequest, type Refusal }
 import {
   approvedInput,
   independentApprovers,
+  keysOf,
   subjectOf,
   type ConnectionLookup,
   type RequestSubject,
@@ -45,6 +47,7 @@ export interface GrantServiceOptions {
   readonly policySet: () => PolicySet;
   readonly workflows: readonly Workflow[];
   readonly connections: ConnectionLookup;
+  readonly humans: HumanSource;
 }
 
 /** A grant is found by its own id or by its request's. */
@@ -100,7 +103,8 @@ export class GrantService {
       if (locked instanceof CountersignError) return locked;
       const { grant, request } = locked;
       const decisions = await decisionsOf(transaction, request.id);
-      const refused = (await this.#ended(transaction, locked)) ?? this.#refuse(locked, decisions, claim);
+      const refused =
+        (await this.#ended(transaction, locked)) ?? (await this.#refuse(transaction, locked, decisions, claim));
       if (refused !== undefined) {
         const members = { grant: grant.id, request: request.id, ...actor(claim.principal) };
         await record({ type: 'grant.refused', ...members, ...refusalMembers(refused) });
@@ -198,16 +202,18 @@ export class GrantService {
   }
 
   /** Everything that was checked when the request was decided is checked again: the world may have changed since. */
-  #refuse(
+  async #refuse(
+    transaction: StoreTransaction,
     { request, grant }: Locked,
     decisions: readonly DecisionRecord[],
     claim: Claim<unknown>,
-  ): Refusal | undefined {
-    const { policySet, workflows, connections } = this.#options;
+  ): Promise<Refusal | undefined> {
+    const { policySet, workflows, connections, humans } = this.#options;
     const { principal, duties } = claim;
     let subject: RequestSubject;
     try {
-      subject = subjectOf(request, decisions, workflows, connections);
+      const keys = await keysOf(transaction, humans, request, decisions, principal);
+      subject = subjectOf(request, decisions, workflows, connections, keys);
     } catch (error) {
       // The connection is gone, or the stored input was changed: a refusal that the log has to know of.
       if (!(error instanceof CountersignError)) throw error;
@@ -218,7 +224,7 @@ export class GrantService {
       notApproved(request, grant, decisions, subject) ??
       refusalOf(mayExecute(policySet(), { principal, duties }, subject.duty)) ??
       notAmong(principal, duties, executors) ??
-      otherSession(request, claim.sessionId)
+      otherSession(request, subject.input, claim.sessionId)
     );
   }
 
@@ -284,6 +290,10 @@ function notAmong(
   duties: readonly Duty[],
   executors: GrantInput['executors'],
 ): Refusal | undefined {
+  if (executors.principal !== undefined && executors.principal !== principal.id) {
+    const reason = `it was approved for execution by ${executors.principal}`;
+    return { code: 'duty_conflict', policies: ['countersign/executors'], reason };
+  }
   const inGroup = executors.groups.length === 0 || principal.groups.some((group) => executors.groups.includes(group));
   if (duties.includes(executors.duty) && inGroup) return undefined;
   const groups = executors.groups.length === 0 ? '' : ` in ${executors.groups.join(' or ')}`;
@@ -291,8 +301,12 @@ function notAmong(
   return { code: 'duty_missing', policies: ['countersign/executors'], reason };
 }
 
-function otherSession(request: RequestRecord, sessionId: string | undefined): Refusal | undefined {
-  if (request.kind === 'job' || (request.sessionId !== undefined && request.sessionId === sessionId)) return undefined;
+/** The store says which session waited, and the digest says it too, where it matters: both have to be this one. */
+function otherSession(request: RequestRecord, input: GrantInput, sessionId: string | undefined): Refusal | undefined {
+  if (request.kind === 'job') return undefined;
+  const { session } = input.executors;
+  const waited = request.sessionId !== undefined && request.sessionId === sessionId;
+  if (waited && (session === undefined || session === sessionId)) return undefined;
   const reason = `the approved ${request.kind} belongs to the session that asked for it`;
   return { code: 'grant_missing', policies: ['countersign/session'], reason, hint: 'make a new request' };
 }

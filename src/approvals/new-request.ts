@@ -42,7 +42,8 @@ export function authorsOf({ input, requester, jobVersion, sessionId }: NewReques
   if (sessionId === undefined) {
     throw new CountersignError('input_invalid', `a ${kind} request names the session that waits for it`);
   }
-  return [{ human: requester.human, name: requester.displayName, role: 'requester' }];
+  const { id, human, displayName, kind: as } = requester;
+  return [{ human, name: displayName, role: 'requester', ...(as === 'service' ? { principal: id } : {}) }];
 }
 
 /** Counts under a lock of this human, so that parallel sessions cannot each see the last free place. */

@@ -19,6 +19,7 @@ import { sha256Hex, type Json } from '../lib/canonical-json.ts';
 import { newId, type Clock } from '../lib/clock.ts';
 import { mayDecide, mayRequest, mayWithdraw } from '../policy/duty.ts';
 import type { PolicySet } from '../policy/engine.ts';
+import { notifyChange } from '../store/changes.ts';
 import type { Database, RequestState, Store } from '../store/database.ts';
 import { grantOfRequest, insertGrant, type GrantRecord } from '../store/grants.ts';
 import {
@@ -36,12 +37,15 @@ import {
   type RequestRecord,
 } from '../store/requests.ts';
 import { grantInputJson } from './digest.ts';
+import type { HumanSource } from '../identity/humans.ts';
 import { actor, type RecordEvent } from './events.ts';
 import { authorsOf, createdEvent, limitHolds, type NewRequest } from './new-request.ts';
+import { standingOf, type Asker, type Standing } from './standing.ts';
 import { refusalError, refusalMembers, refusalOf, unknownRequest } from './refusal.ts';
 import {
   connectionOf,
   independentApprovers,
+  keysOf,
   outsideGroups,
   secondWord,
   subjectOf,
@@ -61,6 +65,7 @@ export interface RequestServiceOptions {
   readonly policySet: () => PolicySet;
   readonly workflows: readonly Workflow[];
   readonly connections: ConnectionLookup;
+  readonly humans: HumanSource;
   /** Pending statement requests that one human may have at a time; no limit when left out. */
   readonly maxHoldsPerHuman?: number | undefined;
   /** How often a waiter looks by itself. Default 2000. */
@@ -141,6 +146,7 @@ export class RequestService {
         await limitHolds(transaction, requester.human, createdAt, maxHoldsPerHuman);
       }
       await insertRequest(transaction, request);
+      await notifyChange(transaction, 'requests', request.id);
       await record(createdEvent(request, requester));
     });
     return request;
@@ -166,11 +172,12 @@ export class RequestService {
       throw new CountersignError('input_invalid', `a comment has at most ${maxCommentLength} characters and no NUL`);
     }
     return this.#onPending(requestId, async (transaction, request) => {
-      const { policySet, workflows, connections, record, clock } = this.#options;
+      const { policySet, workflows, connections, humans, record, clock } = this.#options;
       const before = await decisionsOf(transaction, requestId);
-      const subject = subjectOf(request, before, workflows, connections);
+      const keys = await keysOf(transaction, humans, request, before, principal);
+      const subject = subjectOf(request, before, workflows, connections, keys);
       const refused =
-        secondWord(principal, before, request) ??
+        secondWord(principal, before, request, keys) ??
         refusalOf(mayDecide(policySet(), { principal, duties }, subject.duty, verdict)) ??
         outsideGroups(principal, subject);
       if (refused !== undefined) {
@@ -192,6 +199,7 @@ export class RequestService {
         decidedAt: new Date(clock.now()),
       };
       await insertDecision(transaction, decision);
+      await notifyChange(transaction, 'requests', requestId);
       await record({
         type: 'request.decided',
         request: requestId,
@@ -221,8 +229,9 @@ export class RequestService {
   ): Promise<RequestRecord> {
     return this.#onPending(requestId, async (transaction, request) => {
       if ('reason' in by) return this.#close(transaction, request, 'withdrawn', { reason: by.reason });
-      const { policySet, workflows, connections, record } = this.#options;
-      const subject = subjectOf(request, [], workflows, connections);
+      const { policySet, workflows, connections, humans, record } = this.#options;
+      const keys = await keysOf(transaction, humans, request, [], by.principal);
+      const subject = subjectOf(request, [], workflows, connections, keys);
       const refused = refusalOf(mayWithdraw(policySet(), by, subject.duty));
       if (refused === undefined) return this.#close(transaction, request, 'withdrawn', actor(by.principal));
       const members = { ...actor(by.principal), ...refusalMembers(refused) };
@@ -276,11 +285,12 @@ export class RequestService {
 
   /** @throws request_unknown */
   async get(requestId: string): Promise<RequestDetail> {
-    const { store, workflows, connections } = this.#options;
+    const { store, workflows, connections, humans } = this.#options;
     const request = await findRequest(store, requestId);
     if (request === undefined) throw unknownRequest(requestId);
     const decisions = await decisionsOf(store, requestId);
-    const subject = subjectOf(request, decisions, workflows, connections);
+    const keys = await keysOf(store, humans, request, decisions);
+    const subject = subjectOf(request, decisions, workflows, connections, keys);
     return {
       request,
       decisions,
@@ -288,6 +298,17 @@ export class RequestService {
       approvalsNeeded: subject.workflow.approvals.count,
       approvalsGiven: independentApprovers(subject, decisions).size,
     };
+  }
+
+  /** What this principal may do with the request now, and in words why not. For the page; `decide` checks again. */
+  async standing(requestId: string, asker: Asker): Promise<Standing> {
+    const { store, policySet, workflows, connections, humans } = this.#options;
+    const request = await findRequest(store, requestId);
+    if (request === undefined) throw unknownRequest(requestId);
+    const decisions = await decisionsOf(store, requestId);
+    const keys = await keysOf(store, humans, request, decisions, asker.principal);
+    const subject = subjectOf(request, decisions, workflows, connections, keys);
+    return standingOf({ policySet: policySet(), request, decisions, subject, keys, asker });
   }
 
   /** Newest first. */
@@ -329,6 +350,7 @@ export class RequestService {
     const closedAt = new Date(clock.now());
     if (!(await closeRequest(transaction, request.id, state, closedAt))) throw notPending(request.id, 'closed');
     await sql`select pg_notify(${requestChannel}, ${request.id})`.execute(transaction);
+    await notifyChange(transaction, 'requests', request.id);
     await record({ type: 'request.closed', request: request.id, state, digest: request.digest, ...members });
     return { ...request, state, closedAt };
   }

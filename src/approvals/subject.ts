@@ -1,10 +1,12 @@
 /** From a stored request to what the duty rules and the workflows ask about it. */
 import { CountersignError } from '../errors.ts';
 import { sha256Hex } from '../lib/canonical-json.ts';
+import type { HumanKeys, HumanSource } from '../identity/humans.ts';
 import type { Principal } from '../identity/principal.ts';
 import type { DutyRequest } from '../policy/duty.ts';
-import { humanKey, type PolicyConnection } from '../policy/entities.ts';
-import type { AuthorRecord } from '../store/database.ts';
+import type { PolicyConnection } from '../policy/entities.ts';
+import type { AuthorRecord, StoreOrTransaction } from '../store/database.ts';
+import { jobVersion } from '../store/jobs.ts';
 import type { DecisionRecord, RequestRecord } from '../store/requests.ts';
 import type { GrantInput } from './digest.ts';
 import type { Refusal } from './refusal.ts';
@@ -38,11 +40,43 @@ export function approvedInput(request: RequestRecord): GrantInput {
   return JSON.parse(request.digestInputJson) as GrantInput;
 }
 
+/**
+ * Who is who for this request: everybody who wrote, asked for or decided it, and whoever asks now. In the deciding
+ * transaction, so that nobody becomes somebody else between the decision and its commit. What two names were when the
+ * work was stored, or since, they still are here.
+ */
+export async function keysOf(
+  store: StoreOrTransaction,
+  humans: HumanSource,
+  request: RequestRecord,
+  decisions: readonly DecisionRecord[],
+  asker?: Principal,
+): Promise<HumanKeys> {
+  const authors = allAuthors(request.authors, approvedInput(request));
+  const { job, jobVersion: number } = request;
+  const version = job === undefined || number === undefined ? undefined : await jobVersion(store, job, number);
+  return humans.keysFor(store, {
+    names: [
+      request.requesterHuman,
+      ...authors.map(({ human }) => human),
+      ...decisions.map(({ human }) => human),
+      ...(asker === undefined ? [] : [asker.human]),
+    ],
+    accounts: [
+      request.requesterId,
+      ...authors.flatMap(({ principal }) => principal ?? []),
+      ...decisions.map(({ principalId }) => principalId),
+    ],
+    since: version === undefined || version.pushedAt > request.createdAt ? request.createdAt : version.pushedAt,
+  });
+}
+
 export function subjectOf(
   request: RequestRecord,
   decisions: readonly DecisionRecord[],
   workflows: readonly Workflow[],
   lookup: ConnectionLookup,
+  keys: HumanKeys,
 ): RequestSubject {
   const input = approvedInput(request);
   const connection = connectionOf(lookup, request.connection);
@@ -53,9 +87,12 @@ export function subjectOf(
     title: request.title,
     connection,
     requesterHuman: request.requesterHuman,
-    authors: allAuthors(request.authors, input),
-    approverHumans: decisions.filter((one) => one.verdict === 'approve').map((one) => one.human),
+    authors: withOwners(request, allAuthors(request.authors, input), keys),
+    approverHumans: decisions
+      .filter((one) => one.verdict === 'approve')
+      .flatMap((one) => [one.human, ...keys.ownersOf(one.principalId)]),
     strict: workflow.strict,
+    keyOf: keys.keyOf,
   };
   return { input, workflow, duty };
 }
@@ -69,21 +106,31 @@ export function workflowOf(input: GrantInput, connection: PolicyConnection, work
 function allAuthors(stored: readonly AuthorRecord[], input: GrantInput): AuthorRecord[] {
   const seen = new Map<string, AuthorRecord>();
   for (const author of [...stored, ...(input.job?.authors ?? [])]) {
-    seen.set(JSON.stringify([author.human, author.name, author.role]), author);
+    const key = JSON.stringify([author.human, author.name, author.role]);
+    if (!seen.has(key)) seen.set(key, author);
   }
   return [...seen.values()];
 }
 
+/** What a service account wrote or asked for counts for whoever has owned it since, too. */
+function withOwners(request: RequestRecord, authors: readonly AuthorRecord[], keys: HumanKeys): AuthorRecord[] {
+  const asked = { human: request.requesterHuman, name: request.requesterId, role: 'requester' as const };
+  const owned = [...authors, { ...asked, principal: request.requesterId }].flatMap((author) =>
+    keys
+      .ownersOf(author.principal ?? '')
+      .filter((human) => keys.keyOf(human) !== keys.keyOf(author.human))
+      .map((human) => ({ ...author, human })),
+  );
+  return [...authors, ...owned];
+}
+
 /** Distinct humans who approved and are independent of the request. Counted anew whenever it matters. */
 export function independentApprovers(subject: RequestSubject, decisions: readonly DecisionRecord[]): Set<string> {
-  const involved = new Set([
-    '',
-    humanKey(subject.duty.requesterHuman),
-    ...subject.duty.authors.map((author) => humanKey(author.human)),
-  ]);
+  const { keyOf, requesterHuman, authors } = subject.duty;
+  const involved = new Set(['', keyOf(requesterHuman), ...authors.map((author) => keyOf(author.human))]);
   const humans = new Set<string>();
   for (const decision of decisions) {
-    const key = humanKey(decision.human);
+    const key = keyOf(decision.human);
     if (decision.verdict === 'approve' && !involved.has(key)) humans.add(key);
   }
   return humans;
@@ -94,8 +141,10 @@ export function secondWord(
   principal: Principal,
   before: readonly DecisionRecord[],
   request: RequestRecord,
+  { keyOf }: HumanKeys,
 ): Refusal | undefined {
-  const earlier = before.find((decision) => humanKey(decision.human) === humanKey(principal.human));
+  const own = keyOf(principal.human);
+  const earlier = before.find((decision) => keyOf(decision.human) === own || decision.principalId === principal.id);
   if (earlier === undefined) return undefined;
   const as = earlier.principalId === principal.id ? '' : ` as ${earlier.principalId}`;
   return {

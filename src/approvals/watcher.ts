@@ -1,14 +1,12 @@
 /**
- * Wakes whoever waits for a request when any node of the store changed it: LISTEN on one dedicated connection that is
- * opened when somebody waits and opened again when it is lost. A wake-up is only a hint to look again; the waiter also
- * looks every `pollMs`, so a lost notification delays and never loses a decision.
+ * Wakes whoever waits for a request when any node of the store changed it: it listens on
+ * one connection. A wake-up is only a hint to look again; the waiter also looks every `pollMs`, so a lost notification
+ * delays and never loses a decision.
  */
-import pg from 'pg';
+import type pg from 'pg';
+import { ListeningConnection } from '../store/listening.ts';
 
 export const requestChannel = 'countersign_requests';
-
-/** How long to wait before a lost connection is opened again. */
-const reconnectMs = 1_000;
 
 export interface Subscription {
   /** Resolves at the next change, after `timeoutMs`, or when the signal aborts, whichever is first; at once if there was a change since the last call. */
@@ -22,14 +20,20 @@ interface Waiter {
 }
 
 export class RequestWatcher {
-  readonly #config: pg.ClientConfig;
+  readonly #connection: ListeningConnection;
   readonly #waiters = new Map<string, Set<Waiter>>();
-  #client: pg.Client | undefined;
-  #retry: NodeJS.Timeout | undefined;
-  #closed = false;
 
   constructor(config: pg.ClientConfig) {
-    this.#config = config;
+    this.#connection = new ListeningConnection({
+      config,
+      channels: [requestChannel],
+      notified: (_channel, requestId) => {
+        for (const waiter of this.#waiters.get(requestId) ?? []) wake(waiter);
+      },
+      // What changed while nobody listened was not heard: look once more.
+      gap: () => this.#wakeAll(),
+      isNeeded: () => this.#waiters.size > 0,
+    });
   }
 
   subscribe(requestId: string): Subscription {
@@ -37,7 +41,7 @@ export class RequestWatcher {
     let waiters = this.#waiters.get(requestId);
     if (waiters === undefined) this.#waiters.set(requestId, (waiters = new Set()));
     waiters.add(waiter);
-    this.#connect();
+    this.#connection.open();
     return {
       next: (timeoutMs, signal) => nextChange(waiter, timeoutMs, signal),
       close: () => {
@@ -49,44 +53,9 @@ export class RequestWatcher {
 
   /** Everybody who waits looks once more; the connection ends. */
   async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#retry);
-    const client = this.#client;
-    this.#client = undefined;
+    const closed = this.#connection.close();
     this.#wakeAll();
-    await client?.end().catch(() => undefined);
-  }
-
-  #connect(): void {
-    if (this.#closed || this.#client !== undefined || this.#retry !== undefined) return;
-    const client = new pg.Client(this.#config);
-    this.#client = client;
-    // Both are reported for one lost connection, in either order; the first one counts.
-    client.on('error', () => this.#lost(client));
-    client.on('end', () => this.#lost(client));
-    client.on('notification', (message) => this.#wake(message.payload ?? ''));
-    client
-      .connect()
-      .then(() => client.query(`listen ${requestChannel}`))
-      // What changed while nobody listened was not heard: look once more.
-      .then(() => this.#wakeAll())
-      .catch(() => this.#lost(client));
-  }
-
-  #lost(client: pg.Client): void {
-    if (this.#client !== client) return;
-    this.#client = undefined;
-    client.end().catch(() => undefined);
-    if (this.#closed) return;
-    this.#retry = setTimeout(() => {
-      this.#retry = undefined;
-      if (this.#waiters.size > 0) this.#connect();
-    }, reconnectMs);
-    this.#retry.unref();
-  }
-
-  #wake(requestId: string): void {
-    for (const waiter of this.#waiters.get(requestId) ?? []) wake(waiter);
+    await closed;
   }
 
   #wakeAll(): void {

@@ -152,6 +152,10 @@ export interface ControlEvent extends Common {
     | 'web-session.opened'
     | 'web-session.ended'
     | 'login.refused'
+    | 'people.linked'
+    | 'people.unlinked'
+    | 'people.same-email'
+    | `service-account.${'created' | 'changed' | 'offered' | 'accepted' | 'disabled' | 'enabled' | 'key-created' | 'key-revoked'}`
     | 'api.refused'
     | 'policy.changed'
     | 'worker.lost';

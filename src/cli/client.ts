@@ -39,12 +39,24 @@ export class ApiClient {
     body?: unknown,
     options: { readonly anonymous?: boolean } = {},
   ): Promise<Response> {
+    const token = options.anonymous === true ? undefined : await this.#accessToken();
+    const response = await this.#send(method, path, body, token);
+    if (response.ok) return response;
+    const error = await serverError(response);
+    // To decide or to execute, the server wants to know the groups of now: a new token says them.
+    const renewed = error.code === 'groups_stale' ? await this.#renewed(token) : undefined;
+    if (renewed === undefined) throw error;
+    const again = await this.#send(method, path, body, renewed);
+    if (again.ok) return again;
+    throw await serverError(again);
+  }
+
+  async #send(method: string, path: string, body: unknown, token: string | undefined): Promise<Response> {
     const headers: Record<string, string> = {};
-    if (options.anonymous !== true) headers['authorization'] = `Bearer ${await this.#accessToken()}`;
+    if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
     if (body !== undefined) headers['content-type'] = 'application/json';
-    let response: Response;
     try {
-      response = await fetch(`${this.server}/api/v1${path}`, {
+      return await fetch(`${this.server}/api/v1${path}`, {
         method,
         headers,
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -55,8 +67,15 @@ export class ApiClient {
         cause: error,
       });
     }
-    if (response.ok) return response;
-    throw await serverError(response);
+  }
+
+  /** Another token in place of one that is too old; undefined where there is none to be had. */
+  async #renewed(token: string | undefined): Promise<string | undefined> {
+    const isGiven = ['COUNTERSIGN_TOKEN', 'COUNTERSIGN_TOKEN_FILE'].some((name) => process.env[name] !== undefined);
+    if (isGiven || token === undefined) return undefined;
+    const renewed = await loadToken(this.server, { tooOld: token }).catch(() => undefined);
+    this.#token = renewed?.accessToken;
+    return this.#token;
   }
 
   async #accessToken(): Promise<string> {

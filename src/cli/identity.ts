@@ -1,12 +1,18 @@
 import type { Command } from 'commander';
+import { CountersignError } from '../errors.ts';
 import { clientCredentials, deviceLogin, saveToken } from './login.ts';
 import { facts, print, show, table } from './output.ts';
 import type { CommandContext } from './context.ts';
 
 interface LoginInfo {
-  readonly issuer: string;
-  readonly clientId: string;
-  readonly audience: string;
+  /** Identity providers that the command line can log in with; the first unless one is named. */
+  readonly cli: readonly {
+    readonly name: string;
+    readonly issuer: string;
+    readonly clientId: string;
+    readonly audience: string;
+    readonly scope: string;
+  }[];
 }
 
 export interface CredentialAnswer {
@@ -22,18 +28,21 @@ export function identityCommands(program: Command, context: CommandContext): voi
   program
     .command('login')
     .description('log in with the identity provider (device flow; --client-id for a service account)')
+    .option('--provider <name>', 'the identity provider, where there are several')
     .option('--client-id <id>', 'service account: its client id')
     .option('--client-secret <secret>', 'service account: its client secret', process.env['COUNTERSIGN_CLIENT_SECRET'])
-    .action(async (options: { clientId?: string; clientSecret?: string }) => {
+    .action(async (options: { provider?: string; clientId?: string; clientSecret?: string }) => {
       const client = context.client();
       const response = await client.open('GET', '/login', undefined, { anonymous: true });
-      const { issuer, clientId, audience } = (await response.json()) as LoginInfo;
+      const { cli } = (await response.json()) as LoginInfo;
+      const { issuer, clientId, audience, scope } = chosen(cli, options.provider);
       const tokens =
         options.clientId === undefined
           ? await deviceLogin({
               issuer,
               clientId,
               audience,
+              scope,
               onPrompt: ({ verificationUri, userCode }) =>
                 print(`Open ${verificationUri} and enter the code ${userCode}`),
             })
@@ -122,6 +131,14 @@ export function identityCommands(program: Command, context: CommandContext): voi
         ]),
       );
     });
+}
+
+function chosen(providers: LoginInfo['cli'], name: string | undefined): LoginInfo['cli'][number] {
+  const found = name === undefined ? providers[0] : providers.find((one) => one.name === name);
+  if (found !== undefined) return found;
+  const names = providers.map((one) => one.name).join(', ') || 'none';
+  const what = name === undefined ? 'an OpenID provider' : `the identity provider ${JSON.stringify(name)}`;
+  throw new CountersignError('not_found', `this server does not log in with ${what}`, { detail: `it has: ${names}` });
 }
 
 export function dsn(credential: CredentialAnswer, connection: string): string {

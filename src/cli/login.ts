@@ -119,18 +119,23 @@ export async function saveToken(server: string, tokens: Tokens, options: TokenSt
 }
 
 /**
- * The log-in for that server, renewed if its token has (nearly) ended; undefined if there is none.
+ * The log-in for that server, renewed if its token has (nearly) ended, or is the one that the server finds too old;
+ * undefined if there is none.
  * @throws CountersignError `token_expired` when it cannot be renewed; `authentication_failed` when the provider cannot be used
  */
-export async function loadToken(server: string, options: TokenStoreOptions = {}): Promise<Tokens | undefined> {
+export async function loadToken(
+  server: string,
+  options: TokenStoreOptions & { readonly tooOld?: string | undefined } = {},
+): Promise<Tokens | undefined> {
   const file = tokenFile(options.home ?? defaultHome(), server);
   const clock = options.clock ?? systemClock;
+  const isGood = (tokens: Tokens) => isFresh(tokens, clock) && tokens.accessToken !== options.tooOld;
   const stored = await storedTokens(file, server);
-  if (stored === undefined || isFresh(stored, clock)) return stored;
+  if (stored === undefined || isGood(stored)) return stored;
   return withLock(file, async () => {
     // Whoever held the lock before may have renewed it.
     const current = await storedTokens(file, server);
-    if (current === undefined || isFresh(current, clock)) return current;
+    if (current === undefined || isGood(current)) return current;
     const renewed = await renew(server, current);
     await saveToken(server, renewed, options);
     return renewed;

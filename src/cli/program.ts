@@ -9,6 +9,7 @@ import { ApiClient } from './client.ts';
 import type { CommandContext } from './context.ts';
 import { identityCommands } from './identity.ts';
 import { jobCommands } from './jobs.ts';
+import { leaverCommands } from './leavers.ts';
 import { exitCodeOf, exitCodes, printError } from './output.ts';
 import { requestCommands } from './requests.ts';
 import { runCommands } from './runs.ts';
@@ -44,6 +45,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
     .option('-c, --config <file>', 'configuration file', process.env['COUNTERSIGN_CONFIG'] ?? 'countersign.yaml')
     .action(async ({ config }: { config: string }) => options.serve(config));
   identityCommands(program, context);
+  leaverCommands(program, context);
   jobCommands(program, context);
   requestCommands(program, context);
   runCommands(program, context);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import colors from 'picocolors';
-import { digestOf } from '../lib/canonical-json.ts';
+import { CountersignError } from '../errors.ts';
+import { sha256Hex } from '../lib/canonical-json.ts';
 import { authorsText, count, facts, print, show, table } from './output.ts';
 import { planText, type PlanView } from './plan-text.ts';
 import type { CommandContext } from './context.ts';
@@ -16,6 +17,13 @@ interface RequestView {
   readonly digest: string;
   readonly createdAt: string;
   readonly expiresAt: string;
+}
+
+interface Executors {
+  readonly duty: string;
+  readonly groups: readonly string[];
+  readonly principal?: string;
+  readonly session?: string;
 }
 
 interface RequestDetailView extends RequestView {
@@ -68,12 +76,19 @@ export function requestCommands(program: Command, context: CommandContext): void
     .command('show')
     .description('everything that an approval of this request is bound to')
     .argument('<id>')
-    .option('--digest', 'the exact canonical JSON that is digested, and its SHA-256')
+    .option('--digest', 'two lines: the exact canonical JSON (RFC 8785), and its SHA-256')
     .action(async (id: string, options: { digest?: boolean }) => {
       const one = await context.client().get<RequestDetailView>(`/requests/${encodeURIComponent(id)}`);
       if (options.digest === true && !context.json()) {
+        const digest = sha256Hex(one.digestInputJson);
+        if (digest !== one.digest) {
+          throw new CountersignError(
+            'grant_void',
+            `request ${one.id} says sha256 ${one.digest}, which is not that of its input`,
+          );
+        }
         print(one.digestInputJson);
-        print(`sha256 ${digestOf(JSON.parse(one.digestInputJson) as Parameters<typeof digestOf>[0])}`);
+        print(digest);
         return;
       }
       show({ json: context.json() }, one, () => requestText(one));
@@ -110,20 +125,44 @@ export function requestCommands(program: Command, context: CommandContext): void
     });
 }
 
+function executorsText({ duty, groups, principal, session }: Executors): string {
+  return [
+    principal ?? duty,
+    ...(principal === undefined ? [] : [`as ${duty}`]),
+    ...(groups.length === 0 ? [] : [`in ${groups.join(' or ')}`]),
+    ...(session === undefined ? [] : [`in session ${session}`]),
+  ].join(' ');
+}
+
 function cap(limit: number | null, unit: string): string {
   return limit === null ? `no cap on ${unit}` : `${count(limit)} ${unit}`;
 }
 
 function requestText(one: RequestDetailView): string {
   const input = JSON.parse(one.digestInputJson) as Record<string, unknown> & {
-    statement?: { text: string; parameters?: readonly (string | null)[] };
+    statement?: {
+      text: string;
+      parameters?: readonly (string | null)[];
+      parameterKinds?: readonly { type: number; format: string }[];
+      classes?: readonly string[];
+    };
     job?: { path: string; contentDigest: string; commit: string };
-    target: { host: string; port: number; database: string; systemIdentifier: string };
+    target: {
+      host: string;
+      port: number;
+      database: string;
+      systemIdentifier: string;
+      databaseOid: string;
+      timeline: number;
+    };
+    plan?: { strategy: string; key: readonly string[]; count: number };
+    output?: Record<string, unknown>;
     definitions: readonly { name: string; digest: string }[];
     searchPath: readonly string[];
     maskingDigest: string;
     caps: { rows: number | null; bytes: number | null };
-    executors: { duty: string; groups: readonly string[] };
+    policyDigest?: string;
+    executors: Executors;
     expiry: { durationMs: number };
     parameters: Record<string, unknown>;
   };
@@ -156,8 +195,15 @@ function requestText(one: RequestDetailView): string {
       ['statement', input.statement?.text],
       ['with values', input.statement?.parameters?.map((value) => value ?? 'NULL').join(', ')],
       [
+        'value types',
+        input.statement?.parameterKinds
+          ?.map(({ type, format }) => `${type === 0 ? 'none' : `OID ${type}`} as ${format}`)
+          .join(', '),
+      ],
+      ['class', input.statement?.classes?.join(', ')],
+      [
         'target',
-        `${input.target.host}:${input.target.port}/${input.target.database}, server ${input.target.systemIdentifier}`,
+        `${input.target.host}:${input.target.port}/${input.target.database}, server ${input.target.systemIdentifier}, database OID ${input.target.databaseOid}, timeline ${input.target.timeline}`,
       ],
       ['search path', input.searchPath.join(', ')],
       ...input.definitions.map(({ name, digest }): [string, string] => [
@@ -165,9 +211,17 @@ function requestText(one: RequestDetailView): string {
         `${name} sha256:${digest.slice(0, 16)}…`,
       ]),
       ...Object.entries(input.parameters).map(([name, value]): [string, string] => [`:${name}`, JSON.stringify(value)]),
+      [
+        'chunks',
+        input.plan === undefined
+          ? undefined
+          : `${input.plan.count} by ${input.plan.key.join(', ') || 'nothing'} (${input.plan.strategy})`,
+      ],
+      ['output', input.output === undefined ? undefined : JSON.stringify(input.output)],
+      ['policies', input.policyDigest === undefined ? undefined : `sha256:${input.policyDigest.slice(0, 16)}…`],
       ['masking policy', `sha256:${input.maskingDigest.slice(0, 16)}…`],
       ['caps', `${cap(input.caps.rows, 'rows')}, ${cap(input.caps.bytes, 'bytes')}`],
-      ['who may run it', [input.executors.duty, ...input.executors.groups].join(' in ')],
+      ['who may run it', executorsText(input.executors)],
       ['valid for', `${Math.round(input.expiry.durationMs / 60_000)} minutes after approval, one use`],
     ]),
     ...(source === undefined ? [] : ['', colors.bold('definition'), source.trimEnd()]),

@@ -96,10 +96,9 @@ function absolutePaths(configuration: Configuration, base: string): Configuratio
     },
     identity: {
       ...configuration.identity,
-      providers: configuration.identity.providers.map((provider) => ({
-        ...provider,
-        idpCertFiles: provider.idpCertFiles.map(at),
-      })),
+      providers: configuration.identity.providers.map((provider) =>
+        provider.kind === 'saml' ? { ...provider, idpCertFiles: provider.idpCertFiles.map(at) } : provider,
+      ),
     },
     policies: { ...configuration.policies, files: configuration.policies.files.map(at) },
     connections: configuration.connections.map((connection) => ({

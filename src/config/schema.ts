@@ -119,16 +119,22 @@ const maskingTemplate = z.strictObject({
 
 const serviceAccount = z.strictObject({
   name: z.string().min(1),
-  /** The subject of its tokens at the identity provider (the client id for client credentials). */
-  subject: z.string().min(1),
+  /** The subject of its tokens at the identity provider (the client id for client credentials); none for a workload only. */
+  subject: z.string().min(1).optional(),
+  /** The provider that issues these tokens. */
+  provider: z.string().min(1).default('default'),
   owner: z.string().min(1),
   groups: z.array(z.string()).optional(),
 });
 
+const providerName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a provider name is lower-case letters, digits, - and _');
+
 /** People who log in with SAML 2.0. Their principals are `NAME:NAMEID`. */
 const samlProvider = z.strictObject({
   kind: z.literal('saml'),
-  name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a provider name is lower-case letters, digits, - and _'),
+  name: providerName,
   /** For the log-in page. */
   title: z.string().min(1).optional(),
   /** The single sign-on address of the provider (HTTP-Redirect binding). */
@@ -151,8 +157,6 @@ const samlProvider = z.strictObject({
   /** Take log-ins that began at the provider. Then anybody who can make a browser post can log it in as themselves. */
   allowUnsolicited: z.boolean().default(false),
 });
-
-const identityProvider = z.discriminatedUnion('kind', [samlProvider]);
 
 /** The SCIM 2.0 server: the identity provider writes people and groups here. */
 const scim = z
@@ -178,6 +182,85 @@ const scim = z
   .refine((one) => (one.token === undefined) !== (one.tokenHash === undefined), {
     error: 'either token or tokenHash is needed',
   });
+
+/** What every OpenID provider has to be told about; a preset (identity/presets.ts) fills in what is left out. */
+const oidcSettings = {
+  preset: z.enum(['okta', 'entra', 'keycloak', 'google']).optional(),
+  /** For the log-in page. Default: the host of the issuer. */
+  title: z.string().min(1).max(100).optional(),
+  /** What `aud` of access tokens must hold. */
+  audience: z.string().min(1).default('countersign'),
+  /** The public client that the command line uses for the device flow. */
+  clientId: z.string().min(1).default('countersign-cli'),
+  /** How the page logs people in: the authorization code flow of this client. Without a secret it is a public client. */
+  web: z.prefault(
+    z.strictObject({
+      /** Default: clientId. */
+      clientId: z.string().min(1).optional(),
+      clientSecret: secret.optional(),
+      /** Default: openid, profile, email, offline_access, and what the preset adds. */
+      scopes: z
+        .array(z.string().min(1))
+        .refine((scopes) => scopes.includes('openid'), 'without the scope openid there is no ID token')
+        .optional(),
+      /** More parameters of the authorization request: `prompt: consent`, Google's `access_type: offline`. */
+      parameters: z.record(z.string(), z.string()).optional(),
+    }),
+    {},
+  ),
+  /** What the command line asks for in the device flow. */
+  cliScopes: z.array(z.string().min(1)).min(1).default(['openid', 'offline_access']),
+  /** The claim that lists the groups, or a path of members to it. Default: groups. */
+  groupsClaim: z.string().min(1).optional(),
+  /** Signature algorithms that are taken. Default: RS256, PS256, ES256, EdDSA. */
+  algorithms: z
+    .array(
+      z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']),
+    )
+    .min(1)
+    .optional(),
+  /** By how much the provider's clock may differ. */
+  clockToleranceMs: z.int().min(0).max(600_000).default(30_000),
+  /** How long the provider's keys are used without looking again. */
+  jwksCacheMs: positive.default(600_000),
+  /** The least time between two looks because of a key that is not known. */
+  jwksCooldownMs: z.int().min(0).default(10_000),
+  /**
+   * Where groups are read anew when somebody approves or executes with an access token: the provider's userinfo, its
+   * introspection (RFC 7662), or only the token itself, which then must be younger than groupsMaxAgeMs.
+   * Default: introspection where it is configured, else userinfo.
+   */
+  freshGroups: z.enum(['userinfo', 'introspection', 'token']).optional(),
+  /** The client that asks the introspection endpoint. */
+  introspection: z.strictObject({ clientId: z.string().min(1), clientSecret: secret }).optional(),
+} as const;
+
+const oidcProvider = z.strictObject({
+  kind: z.literal('oidc'),
+  name: providerName,
+  issuer: z.url(),
+  ...oidcSettings,
+});
+
+const identityProvider = z.discriminatedUnion('kind', [oidcProvider, samlProvider]);
+
+/** A JWT of this issuer whose claims all match is the service account. */
+const workload = z.strictObject({
+  name: z.string().min(1),
+  issuer: z.url(),
+  audience: z.string().min(1),
+  /** By claim, or path to it: the text, the texts of which it is one, or how it starts. */
+  claims: z.record(
+    z.string().min(1),
+    z.union([z.string().min(1), z.array(z.string().min(1)).min(1), z.strictObject({ startsWith: z.string().min(1) })]),
+  ),
+  /** The name of one of identity.serviceAccounts, which has an owner and groups. */
+  serviceAccount: z.string().min(1),
+  algorithms: oidcSettings.algorithms,
+  clockToleranceMs: oidcSettings.clockToleranceMs,
+  jwksCacheMs: oidcSettings.jwksCacheMs,
+  jwksCooldownMs: oidcSettings.jwksCooldownMs,
+});
 
 const workflow = z.strictObject({
   match: z.prefault(z.strictObject({ labels, kinds: z.array(z.enum(['job', 'statement', 'session'])).optional() }), {}),
@@ -231,6 +314,8 @@ export const configurationSchema = z.strictObject({
       publicUrl: z.url().optional(),
       tls: tlsFiles.optional(),
       requestsPerMinute: positive.default(1_200),
+      /** Pages of one principal that hear of changes at one time. */
+      maxEventStreams: positive.default(12),
       /** A log-in of the page ends after this, whatever happens. */
       webSessionTtlMs: positive.default(8 * 60 * 60_000),
       /** And when the page asks for nothing for so long. */
@@ -238,31 +323,27 @@ export const configurationSchema = z.strictObject({
     }),
     {},
   ),
-  identity: z.strictObject({
-    issuer: z.url(),
-    audience: z.string().min(1).default('countersign'),
-    /** The public client that the command line uses for the device flow. */
-    clientId: z.string().min(1).default('countersign-cli'),
-    groupsClaim: z.string().min(1).default('groups'),
-    /** How the page logs people in: the authorization code flow of this client. Without a secret it is a public client. */
-    web: z.prefault(
-      z.strictObject({
-        /** Default: identity.clientId. */
-        clientId: z.string().min(1).optional(),
-        clientSecret: secret.optional(),
-        scopes: z.array(z.string().min(1)).default(['openid', 'profile', 'email', 'offline_access']),
-        /** More parameters of the authorization request: `prompt: consent`, Google's `access_type: offline`. */
-        parameters: z.record(z.string(), z.string()).default({}),
-      }),
-      {},
-    ),
-    serviceAccounts: z.array(serviceAccount).default([]),
-    /** Further identity providers, besides `issuer`. */
-    providers: z.array(identityProvider).default([]),
-    scim: scim.optional(),
-    /** How often each node looks for people who left, or whose groups changed, by way of another node. */
-    leaversPollMs: positive.default(1_000),
-  }),
+  identity: z
+    .strictObject({
+      /** The provider `default`: its subjects are the ids of principals. */
+      issuer: z.url().optional(),
+      ...oidcSettings,
+      /** Further identity providers; their principals are `NAME:SUBJECT`. */
+      providers: z.array(identityProvider).default([]),
+      serviceAccounts: z.array(serviceAccount).default([]),
+      /** Jobs of CI systems that are service accounts. */
+      workloads: z.array(workload).default([]),
+      /** Pairs of names (or e-mail addresses) that are one human. */
+      links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
+      scim: scim.optional(),
+      /** How often each node looks for people who left, or whose groups changed, by way of another node. */
+      leaversPollMs: positive.default(1_000),
+      /** How old the knowledge of somebody's groups may be when they approve or execute and nobody can be asked. */
+      groupsMaxAgeMs: positive.default(15 * 60_000),
+    })
+    .refine(({ issuer, providers }) => issuer !== undefined || providers.length > 0, {
+      error: 'an issuer (identity.issuer) or at least one of identity.providers is needed',
+    }),
   bindings: z.array(binding).default([
     { group: 'chunk-designers', duties: ['designer'], labels: {} },
     { group: 'chunk-executors', duties: ['approver', 'executor'], labels: {} },
@@ -296,6 +377,9 @@ export const configurationSchema = z.strictObject({
 export type Configuration = z.infer<typeof configurationSchema>;
 export type ConnectionConfiguration = Configuration['connections'][number];
 export type GatewayLimits = Configuration['gateway']['limits'];
+export type IdentityConfiguration = Configuration['identity'];
+export type OidcProviderConfiguration = z.infer<typeof oidcProvider>;
+export type WorkloadConfiguration = z.infer<typeof workload>;
 export type Secret = z.infer<typeof secret>;
 export type SamlProviderConfiguration = z.infer<typeof samlProvider>;
 export type ScimConfiguration = z.infer<typeof scim>;

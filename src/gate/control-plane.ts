@@ -19,6 +19,12 @@ export interface SessionIdentity {
   readonly runId: string | undefined;
 }
 
+export interface ParameterKind {
+  /** OID. */
+  readonly type: number;
+  readonly format: 'text' | 'binary';
+}
+
 export interface HoldQuestion {
   readonly identity: SessionIdentity;
   readonly connection: string;
@@ -26,6 +32,8 @@ export interface HoldQuestion {
   readonly text: string;
   /** Parameter values as the client sent them, rendered for people and for the digest; undefined = none bound. */
   readonly parameters: readonly (string | null)[] | undefined;
+  /** Of each of them: the type that the client declared (0 = none), and how it was sent. */
+  readonly parameterKinds: readonly ParameterKind[] | undefined;
   readonly facts: readonly StatementFacts[];
   readonly policies: readonly string[];
   readonly reason: string;

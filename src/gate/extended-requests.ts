@@ -123,14 +123,15 @@ export class ExtendedRequests {
   ): void {
     const { catalogue, nothingMasked } = admission.snapshot;
     const { convertedTypes } = catalogue;
+    const { parameterTypes } = decodeParse(buffer, start, end);
     if (convertedTypes.size > 0 && !nothingMasked) {
-      const { parameterTypes } = decodeParse(buffer, start, end);
       const converted = parameterTypes.find((type) => convertedTypes.has(type));
       if (converted !== undefined) return this.#side.refuse(convertedParameter(converted), 'extended');
     }
     const prepared: Prepared = {
       name,
       text,
+      parameterTypes,
       recordable: this.#session.recordable(text, admission),
       admission,
       statement: admission.statements[0],
@@ -408,7 +409,7 @@ export class ExtendedRequests {
       );
       return () => this.#replay(held, error);
     }
-    const answer = await this.#side.desk.ask(held.text, held.parameters, held.bindFrame, held.admission);
+    const answer = await this.#side.desk.ask(held.text, held.admission, held);
     return () => this.#replay(held, answer);
   }
 

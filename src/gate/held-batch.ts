@@ -6,6 +6,7 @@ import { CountersignError } from '../errors.ts';
 import { decodeBind, decodeExecute, decodeParse, type Bind } from '../wire/postgres/frontend.ts';
 import { frontend } from '../wire/postgres/messages.ts';
 import type { Admission } from './admission.ts';
+import type { ParameterKind } from './control-plane.ts';
 import type { Prepared } from './pipeline.ts';
 
 export class HeldBatch {
@@ -19,6 +20,7 @@ export class HeldBatch {
   readonly #maxBytes: number;
   #bytes = 0;
   #bind: { readonly message: Bind; readonly frame: Buffer } | undefined;
+  #parameterTypes: readonly number[] = [];
   #parses = 0;
   #binds = 0;
   #executes = 0;
@@ -42,6 +44,17 @@ export class HeldBatch {
   /** Values for people and for the digest of a request; undefined = no Bind came. */
   get parameters(): (string | null)[] | undefined {
     return this.#bind === undefined ? undefined : renderParameters(this.#bind.message);
+  }
+
+  /** Of each of them: the type that the Parse declared (0 = none), and its format. */
+  get parameterKinds(): ParameterKind[] | undefined {
+    if (this.#bind === undefined) return undefined;
+    const { parameters, parameterFormats } = this.#bind.message;
+    const types = this.prepared?.parameterTypes ?? this.#parameterTypes;
+    return parameters.map((_, index) => ({
+      type: types[index] ?? 0,
+      format: formatOf(parameterFormats, index) === 1 ? 'binary' : 'text',
+    }));
   }
 
   /**
@@ -74,7 +87,9 @@ export class HeldBatch {
   #inspect(type: number, frame: Buffer): void {
     if (type === frontend.Parse) {
       this.#parses++;
-      this.#coherent &&= this.prepared === undefined && decodeParse(frame, 0, frame.length).query === this.text;
+      const { query, parameterTypes } = decodeParse(frame, 0, frame.length);
+      this.#parameterTypes = parameterTypes;
+      this.#coherent &&= this.prepared === undefined && query === this.text;
     } else if (type === frontend.Bind) {
       this.#binds++;
       this.#bind ??= { message: decodeBind(frame, 0, frame.length), frame };
@@ -93,7 +108,11 @@ export class HeldBatch {
 export function renderParameters(bind: Bind): (string | null)[] {
   return bind.parameters.map((value, index) => {
     if (value === null) return null;
-    const format = bind.parameterFormats.length === 1 ? bind.parameterFormats[0] : bind.parameterFormats[index];
-    return format === 1 ? `\\x${value.toString('hex')}` : value.toString('utf8');
+    return formatOf(bind.parameterFormats, index) === 1 ? `\\x${value.toString('hex')}` : value.toString('utf8');
   });
+}
+
+/** One format code stands for all, none for text. */
+function formatOf(formats: readonly number[], index: number): number | undefined {
+  return formats.length === 1 ? formats[0] : formats[index];
 }

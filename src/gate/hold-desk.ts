@@ -6,6 +6,7 @@ import { CountersignError } from '../errors.ts';
 import { encodeNoticeResponse } from '../wire/postgres/backend.ts';
 import type { Admission } from './admission.ts';
 import type { OpenHold } from './control-plane.ts';
+import type { HeldBatch } from './held-batch.ts';
 import type { StatementGrant } from './pipeline.ts';
 import type { GateSession } from './session.ts';
 
@@ -27,15 +28,16 @@ export class HoldDesk {
   /** Asks for a decision and waits. The request is durable before the client hears of it. */
   async ask(
     text: string,
-    parameters: readonly (string | null)[] | undefined,
-    bind: Buffer | undefined,
     admission: Admission,
+    batch: HeldBatch | undefined,
   ): Promise<StatementGrant | CountersignError> {
     const session = this.#session;
     const { controlPlane, identity, admissions, limits } = session.options;
     const facts = admission.statements.map((statement) => statement.facts);
     const { policies, reason } = admission;
-    const question = { identity, connection: admissions.connection.name, text, parameters, facts, policies, reason };
+    const connection = admissions.connection.name;
+    const { parameters, parameterKinds } = batch ?? {};
+    const question = { identity, connection, text, parameters, parameterKinds, facts, policies, reason };
     let hold: OpenHold;
     const abort = new AbortController();
     this.#waiting = abort;
@@ -62,7 +64,7 @@ export class HoldDesk {
         session.resume(() => session.denied(text, admission, outcome.error, hold.requestId));
         return outcome.error;
       }
-      return { text, requestId: hold.requestId, grantId: outcome.grantId, bind, used: false };
+      return { text, requestId: hold.requestId, grantId: outcome.grantId, bind: batch?.bindFrame, used: false };
     } finally {
       clearTimeout(timer);
       this.#waiting = undefined;

@@ -3,21 +3,15 @@
  * the digest over the exact text, its parameters, the target and every definition and masking rule in reach, and that
  * digest is computed again from the world as it is when the approval arrives.
  */
-import type { GrantInput } from '../approvals/digest.ts';
+import type { GrantInput, GrantTarget } from '../approvals/digest.ts';
 import type { GrantService } from '../approvals/grants.ts';
 import type { RequestService } from '../approvals/requests.ts';
 import { CountersignError } from '../errors.ts';
+import type { Duty, Principal } from '../identity/principal.ts';
 import { definitionDigests } from '../sql/catalogue.ts';
+import { isTemporary } from '../sql/temporary.ts';
 import type { GateConnection } from './connection.ts';
 import type { HoldOutcome, HoldQuestion, OpenHold } from './control-plane.ts';
-
-export interface TargetFacts {
-  readonly host: string;
-  readonly port: number;
-  readonly database: string;
-  readonly systemIdentifier: string;
-  readonly engine: string;
-}
 
 export interface HoldServiceOptions {
   readonly requests: RequestService;
@@ -25,11 +19,19 @@ export interface HoldServiceOptions {
   readonly connection: (name: string) => {
     gate: GateConnection;
     searchPath: readonly string[];
-    target: () => Promise<TargetFacts>;
+    target: () => Promise<GrantTarget>;
   };
+  /** Digest of the policies in force. */
+  readonly policies: () => string;
   /** Address of a request for people. */
   readonly addressOf: (requestId: string) => string;
   readonly holdTimeoutMs: number;
+  /** Groups as they are now, which a session's log-in does not say. @throws groups_stale */
+  readonly principals: {
+    recentPrincipal(principal: Principal): Promise<Principal>;
+    knownPrincipal(principal: Principal): Promise<Principal>;
+  };
+  readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
 }
 
 export class HoldService {
@@ -40,10 +42,11 @@ export class HoldService {
 
   async open(question: HoldQuestion): Promise<OpenHold> {
     const { requests, holdTimeoutMs, addressOf } = this.#options;
-    const { principal, sessionId } = question.identity;
+    const { sessionId } = question.identity;
+    const principal = await this.#options.principals.recentPrincipal(question.identity.principal);
     const request = await requests.create({
       requester: principal,
-      duties: question.identity.duties,
+      duties: this.#options.dutiesOn(principal, question.connection),
       connection: question.connection,
       title: titleOf(question),
       input: await this.#input(question),
@@ -83,12 +86,13 @@ export class HoldService {
       await grants.void({ requestId }, 'the client that waited is gone', identity.principal);
       return refused(await this.#refusal(hold, 'withdrawn', signal));
     }
-    // The definitions and rules as they are now, not as they were when the question was asked.
+    // Definitions, rules and groups as they are now, not as they were when the question was asked.
     await this.#options.connection(question.connection).gate.refresh();
+    const principal = await this.#options.principals.knownPrincipal(identity.principal);
     const claimed = await grants.claim({
       requestId,
-      principal: identity.principal,
-      duties: identity.duties,
+      principal,
+      duties: this.#options.dutiesOn(principal, question.connection),
       sessionId: identity.sessionId,
       current: await this.#input(question),
     });
@@ -130,21 +134,30 @@ export class HoldService {
   async #input(question: HoldQuestion): Promise<GrantInput> {
     const { gate, searchPath, target } = this.#options.connection(question.connection);
     const { catalogue } = gate.fresh() ?? (await gate.refresh());
-    const oids = new Set(question.facts.flatMap((facts) => facts.relations.map((relation) => relation.oid)));
+    const { identity } = question;
+    const relations = question.facts.flatMap((facts) => facts.relations);
+    const lasting = relations.filter((relation) => !isTemporary(relation)).map(({ oid }) => oid);
+    // Nobody but the session that waits can change its temporary tables.
+    const temporary = new Set(relations.filter(isTemporary).map(({ name }) => `pg_temp.${name}`));
     return {
       kind: 'statement',
       statement: {
         text: question.text,
         parameters: question.parameters,
+        parameterKinds: question.parameterKinds,
         classes: question.facts.map((facts) => facts.class),
       },
       target: await target(),
       searchPath,
-      definitions: definitionDigests(catalogue, [...oids]),
+      definitions: [
+        ...definitionDigests(catalogue, lasting),
+        ...[...temporary].map((name) => ({ name, digest: 'of the session' })),
+      ],
       parameters: {},
       maskingDigest: gate.masking.digest,
+      policyDigest: this.#options.policies(),
       caps: { rows: null, bytes: null },
-      executors: { duty: question.identity.duty, groups: [] },
+      executors: { duty: identity.duty, groups: [], principal: identity.principal.id, session: identity.sessionId },
       expiry: { durationMs: this.#options.holdTimeoutMs },
     };
   }

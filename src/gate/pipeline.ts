@@ -65,6 +65,8 @@ export interface CopyProbe {
 export interface Prepared {
   readonly name: string;
   readonly text: string;
+  /** As its Parse declared them: OIDs, 0 = none. */
+  readonly parameterTypes: readonly number[];
   /** Its text as it may be recorded. */
   readonly recordable: string;
   admission: Admission | undefined;

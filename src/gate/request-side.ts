@@ -322,7 +322,7 @@ export class RequestSide {
     if (admission.verdict === 'allow')
       return () => this.#startQuery(text, admission, undefined, frame, 0, frame.length);
     if (admission.verdict === 'deny') return () => this.deny(text, admission, denial(admission), 'query');
-    const held = await this.desk.ask(text, undefined, undefined, admission);
+    const held = await this.desk.ask(text, admission, undefined);
     if (held instanceof CountersignError) return () => this.refuse(held, 'query');
     return () => this.#startQuery(text, admission, held, frame, 0, frame.length);
   }

@@ -86,6 +86,7 @@ export class RunRequests {
     return {
       name,
       text: ticket?.sql ?? '',
+      parameterTypes: [],
       recordable: ticket?.sql ?? '',
       admission: undefined,
       statement: undefined,

@@ -13,7 +13,7 @@ import type { Configuration, ConnectionConfiguration } from '../config/schema.ts
 import type { CountersignError } from '../errors.ts';
 import { GateConnection } from '../gate/connection.ts';
 import type { ControlPlane } from '../gate/control-plane.ts';
-import { dutiesOf, sessionDuty } from '../identity/bindings.ts';
+import { dutiesOf, groupsWith, sessionDuty } from '../identity/bindings.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Clock } from '../lib/clock.ts';
 import { compileMasking } from '../masking/policy.ts';
@@ -63,6 +63,12 @@ export class LiveRules {
   dutiesOn(principal: Principal, connection: string): readonly Duty[] {
     const one = this.#connections.get(connection);
     return one === undefined ? [] : dutiesOf(principal, one.configuration.labels, this.#configuration.bindings);
+  }
+
+  /** The groups that give this duty on one connection. */
+  groupsWith(duty: Duty, connection: string): readonly string[] {
+    const one = this.#connections.get(connection);
+    return one === undefined ? [] : groupsWith(duty, one.configuration.labels, this.#configuration.bindings);
   }
 
   replace(configuration: Configuration): void {

@@ -23,8 +23,12 @@ export interface TargetIdentity {
   readonly host: string;
   readonly port: number;
   readonly database: string;
-  /** PostgreSQL: pg_control_system().system_identifier; a restored or replaced server has another. */
+  /** PostgreSQL: pg_control_system().system_identifier; another cluster has another. */
   readonly systemIdentifier: string;
+  /** A database that was dropped and made again, or replaced by renaming, has another. */
+  readonly databaseOid: string;
+  /** A cluster that was restored to a point in time, or promoted, has another. */
+  readonly timeline: number;
   readonly serverVersion: string;
 }
 
@@ -64,6 +68,10 @@ const fingerprintQuery = `select concat_ws('/', ${[
   'pg_inherits',
   'pg_policy',
   'pg_namespace',
+  'pg_trigger',
+  'pg_constraint',
+  'pg_cast',
+  'pg_opclass',
 ]
   .map((table) => `(select count(*) || '.' || coalesce(sum(xmin::text::bigint), 0) from pg_catalog.${table})`)
   .join(', ')})`;
@@ -141,10 +149,14 @@ export class Target {
   async identity(): Promise<TargetIdentity> {
     const { host, port, database } = this.#options.address;
     const result = await this.query(
-      "select system_identifier::text, current_setting('server_version') from pg_catalog.pg_control_system()",
+      `select s.system_identifier::text, d.oid::text, c.timeline_id::text, current_setting('server_version')
+         from pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_database d
+         where d.datname = current_database()`,
     );
-    const [systemIdentifier, serverVersion] = result.rows[0] ?? [];
-    return { host, port, database, systemIdentifier: systemIdentifier ?? '', serverVersion: serverVersion ?? '' };
+    const [systemIdentifier = '', databaseOid = '', timeline = '', serverVersion = ''] = (result.rows[0] ?? []).map(
+      (value) => value ?? '',
+    );
+    return { host, port, database, systemIdentifier, databaseOid, timeline: Number(timeline), serverVersion };
   }
 
   /**

@@ -33,6 +33,16 @@ export function dutiesOf(
   return allDuties.filter((duty) => held.has(duty));
 }
 
+/** The groups that give this duty on a connection with these labels, each once. */
+export function groupsWith(
+  duty: Duty,
+  connectionLabels: Readonly<Record<string, string>>,
+  bindings: readonly Binding[],
+): string[] {
+  const binding = bindings.filter((one) => one.duties.includes(duty) && carriesAll(connectionLabels, one.labels ?? {}));
+  return [...new Set(binding.map(({ group }) => group))].sort();
+}
+
 /**
  * The duty in which a database session acts: the first of these that is held. Undefined: approvers, auditors and
  * admins have no business in a target database, and the caller refuses the session (`duty_missing`).

@@ -50,7 +50,7 @@ export function isClientsOwn(claims: Claims, subject: string): boolean {
  */
 export function groupsOf(claims: Claims, path: string): string[] {
   refuseOverage(claims, path);
-  const value = Object.hasOwn(claims, path) ? claims[path] : memberAt(claims, path);
+  const value = valueAt(claims, path);
   if (value === undefined) {
     throw new CountersignError('groups_claim_missing', `the token has no groups: it lacks the claim \`${path}\``, {
       hint: 'let the identity provider put the groups into access tokens for Countersign, or correct identity.groupsClaim',
@@ -68,8 +68,9 @@ export function groupsOf(claims: Claims, path: string): string[] {
 /**
  * With more groups than fit, Entra ID leaves the claim out (or in part) and points to an address where the groups can
  * be asked for (OpenID Connect Core 5.6.2, "distributed claims"). An incomplete list is no list.
+ * @throws CountersignError `groups_claim_missing`
  */
-function refuseOverage(claims: Claims, path: string): void {
+export function refuseOverage(claims: Claims, path: string): void {
   const elsewhere = claims['_claim_names'];
   const first = path.split('.')[0] ?? path;
   const distributed =
@@ -77,8 +78,8 @@ function refuseOverage(claims: Claims, path: string): void {
     elsewhere !== null &&
     (Object.hasOwn(elsewhere, path) || Object.hasOwn(elsewhere, first));
   const flag = claims['hasgroups'];
-  const hasGroups = path === 'groups' && (flag === true || flag === 'true');
-  if (!distributed && !hasGroups) return;
+  const isFlagged = path === 'groups' && (flag === true || flag === 'true');
+  if (!distributed && !isFlagged) return;
   throw new CountersignError(
     'groups_claim_missing',
     'the token does not list the groups: there are too many of them (group overage)',
@@ -89,7 +90,13 @@ function refuseOverage(claims: Claims, path: string): void {
   );
 }
 
-function memberAt(claims: Claims, path: string): unknown {
+/** Whether there is anything at `path`. */
+export function hasGroups(claims: Claims, path: string): boolean {
+  return valueAt(claims, path) !== undefined;
+}
+
+export function valueAt(claims: Claims, path: string): unknown {
+  if (Object.hasOwn(claims, path)) return claims[path];
   let value: unknown = claims;
   for (const name of path.split('.')) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;

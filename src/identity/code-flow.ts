@@ -14,6 +14,8 @@ import {
   randomNonce,
   randomPKCECodeVerifier,
   randomState,
+  refreshTokenGrant,
+  ResponseBodyError,
   type Configuration,
 } from 'openid-client';
 import { CountersignError } from '../errors.ts';
@@ -42,10 +44,8 @@ export interface StartedFlow {
 
 export interface FlowTokens {
   readonly accessToken: string;
-  /** Its signature is not verified here: it came from the provider itself (Core, section 3.1.3.7, step 6). */
+  /** Its signature is verified by `oidc.ts`, although it came from the provider itself. */
   readonly idToken: string | undefined;
-  /** The ID token's subject, where there is an ID token. */
-  readonly subject: string | undefined;
   readonly refreshToken: string | undefined;
 }
 
@@ -98,7 +98,6 @@ export class CodeFlow {
       return {
         accessToken: answer.access_token,
         idToken: answer.id_token,
-        subject: answer.claims()?.sub,
         refreshToken: answer.refresh_token,
       };
     } catch (cause) {
@@ -107,6 +106,31 @@ export class CodeFlow {
         hint: 'log in again',
         cause,
       });
+    }
+  }
+
+  /**
+   * New tokens for a refresh token (RFC 6749, section 6): what the provider knows of the person now.
+   * @throws CountersignError `token_invalid` when the provider does not take it any more; `identity_provider_unreachable`
+   */
+  async refresh(refreshToken: string): Promise<FlowTokens> {
+    const { issuer } = this.#options;
+    const provider = await this.#discovered();
+    try {
+      const answer = await refreshTokenGrant(provider, refreshToken);
+      return {
+        accessToken: answer.access_token,
+        idToken: answer.id_token,
+        refreshToken: answer.refresh_token,
+      };
+    } catch (cause) {
+      const detail = reasonOf(cause);
+      if (cause instanceof ResponseBodyError && cause.error === 'invalid_grant') {
+        const message = `the identity provider ${issuer} has ended this log-in`;
+        throw new CountersignError('token_invalid', message, { detail, hint: 'log in again', cause });
+      }
+      const message = `the identity provider ${issuer} did not say which groups you have now`;
+      throw new CountersignError('identity_provider_unreachable', message, { detail, cause });
     }
   }
 

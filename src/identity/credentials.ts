@@ -89,7 +89,7 @@ export class CredentialService {
   readonly #options: CredentialServiceOptions;
   readonly #maxTtlMs: number;
   readonly #cache = new Map<string, Cached>();
-  /** Counts revocations here, so that an answer read before one is not cached after it. */
+  /** Counts revocations and changes here, so that an answer read before one is not cached after it. */
   #revocations = 0;
 
   constructor(options: CredentialServiceOptions) {
@@ -167,6 +167,14 @@ export class CredentialService {
   /** @returns how many */
   revokeAllOfRun(runId: string, by: string): Promise<number> {
     return this.#revoke({ runId }, by);
+  }
+
+  /** The principal is not what it was: its credentials are read anew at their next use. */
+  forget(principalId: string): void {
+    this.#revocations++;
+    for (const [userName, { record }] of this.#cache) {
+      if (record.principal.id === principalId) this.#cache.delete(userName);
+    }
   }
 
   /** Forgets credentials that expired more than a day ago; the log keeps that they existed. @returns how many */

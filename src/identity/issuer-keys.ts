@@ -1,6 +1,7 @@
 /**
- * The public keys of the identity provider: found by discovery (OpenID Connect Discovery 1.0), fetched, cached, and
- * fetched again when a token names a key that is not among them (rotation) or the cache is too old (revocation).
+ * What an identity provider publishes about itself: its addresses, found by discovery (OpenID Connect Discovery 1.0), and
+ * its public keys, cached, and fetched again when a token names a key that is not among them (rotation) or the cache is
+ * too old (revocation).
  */
 import {
   createRemoteJWKSet,
@@ -10,6 +11,7 @@ import {
   type RemoteJWKSet,
 } from 'jose';
 import { CountersignError } from '../errors.ts';
+import { askProvider, isTrustworthy, objectIn, unusable } from './provider-http.ts';
 
 export interface IssuerKeysOptions {
   /** The issuer exactly as it calls itself. https, or http on this machine. */
@@ -20,12 +22,16 @@ export interface IssuerKeysOptions {
   readonly cooldownMs: number;
 }
 
-const fetchTimeoutMs = 5_000;
-const maxDocumentBytes = 1024 * 1024;
+interface Discovered {
+  readonly keys: RemoteJWKSet;
+  readonly document: Readonly<Record<string, unknown>>;
+}
+
+const keysTimeoutMs = 5_000;
 
 export class IssuerKeys {
   readonly #options: IssuerKeysOptions;
-  #keys: Promise<RemoteJWKSet> | undefined;
+  #discovered: Promise<Discovered> | undefined;
 
   /** @throws CountersignError `configuration_invalid` for an address that anybody on the way could answer for */
   constructor(options: IssuerKeysOptions) {
@@ -40,97 +46,66 @@ export class IssuerKeys {
 
   /**
    * The key that signed the token; for `jwtVerify`.
-   * @throws CountersignError `authentication_failed` when the provider does not answer; jose's errors when it has no such key
+   * @throws CountersignError `identity_provider_unreachable`; jose's errors when it has no such key
    */
   readonly keyOf = async (header: JWSHeaderParameters, token: FlattenedJWSInput) => {
-    this.#keys ??= this.#discover();
-    const discovered = this.#keys;
+    this.#discovered ??= this.#discover();
+    const discovered = this.#discovered;
     let keys: RemoteJWKSet | undefined;
     try {
-      keys = await discovered;
+      ({ keys } = await discovered);
       return await keys(header, token);
     } catch (error) {
       // The next token starts over with discovery: the address of the keys may have changed. Not while we hold good
       // keys: then a stranger's made-up key id would lock everybody out for as long as the provider is down.
-      if (error instanceof CountersignError && keys?.fresh !== true && this.#keys === discovered)
-        this.#keys = undefined;
+      if (error instanceof CountersignError && keys?.fresh !== true && this.#discovered === discovered)
+        this.#discovered = undefined;
       throw error;
     }
   };
 
-  async #discover(): Promise<RemoteJWKSet> {
+  /**
+   * An address that the provider names in its document; undefined when it names none.
+   * @throws CountersignError `identity_provider_unreachable`, also for an address that anybody on the way could answer for
+   */
+  async endpoint(name: 'userinfo_endpoint' | 'introspection_endpoint'): Promise<string | undefined> {
+    const { issuer } = this.#options;
+    this.#discovered ??= this.#discover();
+    const discovered = this.#discovered;
+    const { document } = await discovered.catch((error: unknown) => {
+      if (this.#discovered === discovered) this.#discovered = undefined;
+      throw error;
+    });
+    const address = document[name];
+    if (address === undefined) return undefined;
+    if (typeof address === 'string' && isTrustworthy(address)) return address;
+    throw unusable(issuer, `its ${name} is no https address`);
+  }
+
+  async #discover(): Promise<Discovered> {
     const { issuer, cacheMs, cooldownMs } = this.#options;
     const address = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
-    const response = await this.#fetch(address, AbortSignal.timeout(fetchTimeoutMs));
-    const document: unknown = await response.json();
-    const { issuer: named, jwks_uri: keysAddress } =
-      typeof document === 'object' && document !== null
-        ? (document as { issuer?: unknown; jwks_uri?: unknown })
-        : { issuer: undefined, jwks_uri: undefined };
+    const ask = { address, issuer };
+    const document = objectIn(await askProvider(ask), ask);
+    const { issuer: named, jwks_uri: keysAddress } = document;
     if (named !== issuer) {
-      throw this.#unusable(`${address} is the document of ${JSON.stringify(named)}`, {
+      throw unusable(issuer, `${address} is the document of ${JSON.stringify(named)}`, {
         hint: 'identity.issuer must be what the provider calls itself, character for character',
       });
     }
     if (typeof keysAddress !== 'string' || !isTrustworthy(keysAddress)) {
-      throw this.#unusable(`${address} names no https address for its keys (jwks_uri)`);
+      throw unusable(issuer, `${address} names no https address for its keys (jwks_uri)`);
     }
-    return createRemoteJWKSet(new URL(keysAddress), {
-      timeoutDuration: fetchTimeoutMs,
+    const keys = createRemoteJWKSet(new URL(keysAddress), {
+      timeoutDuration: keysTimeoutMs,
       cooldownDuration: cooldownMs,
       cacheMaxAge: cacheMs,
-      [customFetch]: (url, options) => this.#fetch(url, options.signal),
+      [customFetch]: async (url, { signal }) => {
+        const keysAsk = { address: url, issuer, signal };
+        const answer = objectIn(await askProvider(keysAsk), keysAsk);
+        return Response.json(answer);
+      },
     });
+    return { keys, document };
   }
-
-  /** A JSON document with status 200, whole and of bounded size; redirects are not followed. */
-  async #fetch(address: string, signal: AbortSignal): Promise<Response> {
-    const ask = () => fetch(address, { redirect: 'manual', signal, headers: { accept: 'application/json' } });
-    try {
-      // Once more, for a kept connection that the provider closed in the meantime.
-      const response = await ask().catch((error: unknown) => {
-        if (signal.aborted) throw error;
-        return ask();
-      });
-      if (response.status !== 200) {
-        await response.body?.cancel();
-        throw this.#unusable(`${address} answered with status ${response.status}`);
-      }
-      const text = await boundedText(response, maxDocumentBytes);
-      if (text === undefined) throw this.#unusable(`${address} answered with more than ${maxDocumentBytes} bytes`);
-      // What is no JSON fails here, where the error can name the address.
-      JSON.parse(text);
-      return new Response(text, { headers: { 'content-type': 'application/json' } });
-    } catch (error) {
-      if (error instanceof CountersignError) throw error;
-      const what = error instanceof SyntaxError ? 'does not answer with JSON' : 'does not answer';
-      throw this.#unusable(`${address} ${what}`, { cause: error });
-    }
-  }
-
-  #unusable(detail: string, more: { hint?: string; cause?: unknown } = {}): CountersignError {
-    return new CountersignError(
-      'identity_provider_unreachable',
-      `tokens cannot be checked: the identity provider ${this.#options.issuer} cannot be used`,
-      { detail, hint: more.hint ?? 'the token may be good; try again when the provider answers', cause: more.cause },
-    );
-  }
-}
-
-function isTrustworthy(address: string): boolean {
-  const url = URL.parse(address);
-  if (url === null) return false;
-  if (url.protocol === 'https:') return true;
-  return url.protocol === 'http:' && /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
-}
-
-async function boundedText(response: Response, maxBytes: number): Promise<string | undefined> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of response.body ?? []) {
-    size += part.length;
-    if (size > maxBytes) return undefined;
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString('utf8');
 }

@@ -106,8 +106,9 @@ void describe('tokens of a real provider', () => {
   after(() => provider.close());
 
   void test('a person who logged in by the device flow is their own human', async () => {
-    const { expiresAt, ...principal } = await verifierFor(issuer).verify(tokens.designer);
+    const { expiresAt, groupsAt, ...principal } = await verifierFor(issuer).verify(tokens.designer);
     assert.deepEqual(principal, {
+      provider: 'default',
       id: 'designer',
       human: 'designer',
       kind: 'person',
@@ -116,11 +117,14 @@ void describe('tokens of a real provider', () => {
       groups: ['chunk-designers', 'staff'],
     });
     assert.equal(expiresAt.getTime(), Number(partsOf(tokens.designer).payload['exp']) * 1_000);
+    assert.equal(groupsAt.getTime(), Number(partsOf(tokens.designer).payload['iat']) * 1_000);
   });
 
   void test('a service account counts as its owner, with the groups of its token', async () => {
-    const { expiresAt: _, ...principal } = await verifierFor(issuer).verify(await ofClient('etl-runner'));
+    const found = await verifierFor(issuer).verify(await ofClient('etl-runner'));
+    const { expiresAt: _expiresAt, groupsAt: _groupsAt, ...principal } = found;
     assert.deepEqual(principal, {
+      provider: 'service',
       id: 'etl-runner',
       human: 'executor',
       kind: 'service',
@@ -339,7 +343,7 @@ void describe('what a sound provider would not say', () => {
     ['no address of keys', 'no keys', /names no https address/],
     ['an address of keys that anybody could answer for', 'plain keys', /names no https address/],
     ['no JSON', (response: Parameters<RequestListener>[1]) => response.end('<html>'), /JSON/],
-    ['null', json(null), /document of undefined/],
+    ['null', json(null), /JSON object/],
     [
       'a redirect',
       (response: Parameters<RequestListener>[1]) => response.writeHead(302, { location: '/elsewhere' }).end(),

@@ -3,12 +3,11 @@
  * principal at its end. Not for: HTTP (`api/auth.ts`), the exchange itself (`code-flow.ts`).
  */
 import { createHash } from 'node:crypto';
-import { decodeJwt } from 'jose';
 import { CountersignError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Store } from '../store/database.ts';
 import { insertLoginFlow, takeLoginFlow } from '../store/web-sessions.ts';
-import type { CodeFlow } from './code-flow.ts';
+import type { CodeFlow, FlowTokens } from './code-flow.ts';
 import type { Principal } from './principal.ts';
 import type { WebSessions } from './web-sessions.ts';
 
@@ -25,8 +24,8 @@ export interface PageLoginOptions {
   readonly webSessions: WebSessions;
   /** By the provider's name. */
   readonly flows: ReadonlyMap<string, { readonly flow: CodeFlow; readonly title: string }>;
-  /** Whose access token it is; the principal is in the directory afterwards. */
-  readonly verifyToken: (jwt: string) => Promise<Principal>;
+  /** Whose tokens that provider gave; the principal is in the directory afterwards. */
+  readonly verifyLogin: (provider: string, tokens: FlowTokens, nonce: string) => Promise<Principal>;
   /** The address that people use, without a slash at its end. */
   readonly publicUrl: () => string;
 }
@@ -82,7 +81,7 @@ export class PageLogin {
    * @throws CountersignError `authentication_failed`, `token_invalid`, `groups_claim_missing`, `identity_provider_unreachable`
    */
   async finish(provider: string, query: string, browserState: string | undefined): Promise<FinishedLogin> {
-    const { store, clock, webSessions, verifyToken } = this.#options;
+    const { store, clock, webSessions, verifyLogin } = this.#options;
     const state = new URLSearchParams(query).get('state');
     // Somebody else's answer in this browser would log a person in as somebody else (RFC 6749, section 10.12).
     if (state === null || browserState === undefined || state !== browserState) throw strangeAnswer();
@@ -91,10 +90,7 @@ export class PageLogin {
     const returned = new URL(this.#redirectUri(provider));
     returned.search = query;
     const tokens = await this.#flow(provider).finish(returned, { ...flow, state });
-    const principal = await verifyToken(tokens.accessToken);
-    if (tokens.subject !== undefined && decodeJwt(tokens.accessToken).sub !== tokens.subject) {
-      throw new CountersignError('token_invalid', 'the access token and the ID token name different subjects');
-    }
+    const principal = await verifyLogin(provider, tokens, flow.nonce);
     if (principal.kind !== 'person') {
       throw new CountersignError('authentication_failed', 'a service account has no business on the page');
     }

@@ -90,15 +90,18 @@ export class WebSessions {
     return { cookie, expiresAt };
   }
 
-  /** The session, if it may be used now: known, in time, and its principal still counts as the human who logged in. */
-  async find(cookie: string): Promise<WebSession | undefined> {
+  /**
+   * The session, if it may be used now: known, in time, and its principal still counts as the human who logged in.
+   * To use it keeps it from being idle; to look whether it still is does not.
+   */
+  async find(cookie: string, purpose: 'use' | 'look' = 'use'): Promise<WebSession | undefined> {
     const stored = await this.#valid(cookie);
     if (stored === undefined) return undefined;
     const { store, clock } = this.#options;
     const principal = await findPrincipal(store, stored.principalId);
     if (principal === undefined || principal.human !== stored.human) return undefined;
     const nowMs = clock.now();
-    if (nowMs - stored.seenAt.getTime() >= touchAfterMs) {
+    if (purpose === 'use' && nowMs - stored.seenAt.getTime() >= touchAfterMs) {
       await touchWebSession(store, stored.cookieHash, { seenAt: new Date(nowMs) });
     }
     const { id, human, kind, displayName, email, groups } = principal;

@@ -16,6 +16,7 @@
 import { CountersignError } from '../errors.ts';
 import { canonicalJson, type Json } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
+import { notifyChange } from '../store/changes.ts';
 import type { ChunksTable, Store, StoreOrTransaction } from '../store/database.ts';
 import {
   changeChunk,
@@ -163,6 +164,7 @@ export class Ledger {
       row,
       run.plan.chunks.map((chunk) => chunk.no),
     );
+    await notifyChange(transaction, 'runs', row.id);
     await this.#options.record(
       eventOf('run.created', row, now, undefined, {
         executor: run.executor.id,
@@ -447,6 +449,7 @@ export class Ledger {
       const emit: Change['emit'] = (type, chunk, detail = {}) => events.push(eventOf(type, run, now, chunk, detail));
       const result = await work({ transaction, run, plan: planOf(run), now, emit });
       for (const event of events) await this.#options.record(event);
+      await notifyChange(transaction, 'runs', runId);
       return result;
     });
   }

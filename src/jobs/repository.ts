@@ -8,15 +8,12 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import git, { type CommitObject } from 'isomorphic-git';
 import { CountersignError } from '../errors.ts';
+import { emailKey } from '../identity/humans.ts';
 import { sha256Hex } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { AuthorRecord } from '../store/database.ts';
+import { coAuthorsIn, everyAddress, type NameAndEmail } from './co-authors.ts';
 import { maxDefinitionBytes } from './definition.ts';
-
-export interface NameAndEmail {
-  readonly name: string;
-  readonly email: string;
-}
 
 /** Who pushes; a `Principal` is one. */
 export interface Pusher {
@@ -28,6 +25,15 @@ export interface Pusher {
 
 /** The humans behind a name and e-mail in a commit; none if nobody is known by it. */
 export type HumanResolver = (who: NameAndEmail) => readonly string[];
+/** A commit's authors, and everybody who has counted as one of them since that time. */
+export type AuthorsSince = (authors: readonly AuthorRecord[], at: Date) => Promise<readonly AuthorRecord[]>;
+
+export interface JobRepositoryOptions {
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly humansOf: HumanResolver;
+  readonly authorsSince: AuthorsSince;
+}
 
 export interface JobPush {
   /** `jobs/<name>.yaml` */
@@ -72,21 +78,23 @@ export class JobRepository {
   readonly #directory: string;
   readonly #clock: Clock;
   readonly #humansOf: HumanResolver;
+  readonly #authorsSince: AuthorsSince;
   #queue: Promise<unknown> = Promise.resolve();
 
-  private constructor(directory: string, clock: Clock, humansOf: HumanResolver) {
+  private constructor({ directory, clock, humansOf, authorsSince }: JobRepositoryOptions) {
     this.#directory = directory;
     this.#clock = clock;
     this.#humansOf = humansOf;
+    this.#authorsSince = authorsSince;
   }
 
   /** Opens the bare repository in that directory; an empty or missing one is made. */
-  static async open(options: { directory: string; clock: Clock; humansOf: HumanResolver }): Promise<JobRepository> {
+  static async open(options: JobRepositoryOptions): Promise<JobRepository> {
     const { directory } = options;
     await fs.promises.mkdir(directory, { recursive: true });
     const isRepository = await fs.promises.stat(join(directory, 'HEAD')).catch(() => undefined);
     if (isRepository === undefined) await git.init({ fs, gitdir: directory, bare: true, defaultBranch: 'main' });
-    return new JobRepository(directory, options.clock, options.humansOf);
+    return new JobRepository(options);
   }
 
   /**
@@ -129,9 +137,11 @@ export class JobRepository {
     const history = await this.history(path, commit);
     if (history.length === 0) throw jobUnknown(path, commit);
     const seen = new Map<string, AuthorRecord>();
-    for (const author of history.flatMap((entry) => entry.authors)) {
-      const key = `${author.role} ${author.human}`;
-      if (!seen.has(key)) seen.set(key, author);
+    for (const { authors, at } of history) {
+      for (const author of await this.#authorsSince(authors, at)) {
+        const key = JSON.stringify([author.role, author.human, author.principal ?? '']);
+        if (!seen.has(key)) seen.set(key, author);
+      }
     }
     return [...seen.values()];
   }
@@ -234,16 +244,19 @@ export class JobRepository {
   }
 
   #authorsOf(commit: CommitObject): AuthorRecord[] {
-    const records: AuthorRecord[] = trailerPushers(commit.message).map((pusher) => ({ ...pusher, role: 'pusher' }));
+    const pushers = trailerPushers(commit.message);
+    const records: AuthorRecord[] = pushers.map(({ author }) => ({ ...author, role: 'pusher' }));
     const add = (who: NameAndEmail, role: AuthorRecord['role']) => {
+      const pusher = pushers.find(({ id }) => ownAddress(id) === who.email);
       // An address that several humans use makes authors of them all; one that nobody is known by counts as itself.
-      const humans = this.#humansOf(who);
-      for (const human of humans.length === 0 ? [who.email.toLowerCase()] : humans)
-        records.push({ human, name: who.name, role });
+      const known = pusher === undefined ? this.#humansOf(who) : [];
+      const humans = known.length === 0 ? [emailKey(who.email) || who.name] : known;
+      if (pusher !== undefined) records.push({ ...pusher.author, role });
+      else for (const human of humans) records.push({ human, name: who.name, role });
     };
-    add(commit.author, 'author');
-    add(commit.committer, 'committer');
-    for (const who of trailerCoAuthors(commit.message)) add(who, 'co-author');
+    for (const who of everyAddress(commit.author)) add(who, 'author');
+    for (const who of everyAddress(commit.committer)) add(who, 'committer');
+    for (const who of coAuthorsIn(commit.message)) add(who, 'co-author');
     return records;
   }
 
@@ -320,8 +333,13 @@ function identityOf(pusher: Pusher): NameAndEmail {
   const clean = (text: string) => text.replace(/[<>\n\r\0]/g, ' ').trim();
   return {
     name: clean(pusher.displayName) || clean(pusher.id) || 'unknown',
-    email: clean(pusher.email ?? '') || `${encodeURIComponent(pusher.id)}@principal.invalid`,
+    email: clean(pusher.email ?? '') || ownAddress(pusher.id),
   };
+}
+
+/** Of a pusher without an address: it says nothing that the trailer does not say. */
+function ownAddress(id: string): string {
+  return `${encodeURIComponent(id)}@principal.invalid`;
 }
 
 function messageOf(push: JobPush): string {
@@ -331,20 +349,17 @@ function messageOf(push: JobPush): string {
   return `${push.message.trim()}\n\n${trailers.join('\n')}\n`;
 }
 
-/** Everywhere in the message, not only in its last paragraph: too many authors are safe, too few are not. */
-function trailerCoAuthors(message: string): NameAndEmail[] {
-  return [...message.matchAll(/^[ \t]*co-authored-by[ \t]*:[ \t]*(.*?)[ \t]*<([^<>\r\n]+)>/gim)].map((match) => ({
-    name: match[1] ?? '',
-    email: (match[2] ?? '').trim(),
-  }));
-}
-
-function trailerPushers(message: string): { human: string; name: string }[] {
+function trailerPushers(message: string): { id: string; author: Omit<AuthorRecord, 'role'> }[] {
   return [...message.matchAll(new RegExp(`^${pusherTrailer}: (\\{.*\\})$`, 'gm'))].flatMap((match) => {
     try {
-      const value = JSON.parse(match[1] ?? '') as { human?: unknown; name?: unknown };
+      const value = JSON.parse(match[1] ?? '') as { id?: unknown; human?: unknown; name?: unknown };
+      const { id, human } = value;
       const name = typeof value.name === 'string' ? value.name : '';
-      return typeof value.human === 'string' ? [{ human: value.human, name }] : [];
+      if (typeof human !== 'string') return [];
+      // A person is their own principal; anything else is an account that may change hands.
+      const isAccount = typeof id === 'string' && id !== human;
+      const author = { human, name, ...(isAccount ? { principal: id } : {}) };
+      return [{ id: typeof id === 'string' ? id : '', author }];
     } catch {
       // Somebody's own text that only looks like ours; the commit's author and committer still count.
       return [];

@@ -41,6 +41,8 @@ export interface RunServiceOptions {
   readonly revokeCredentials: (runId: string) => Promise<void>;
   readonly boundsKey: Buffer;
   readonly snapshotMaxAgeMs: number;
+  /** By the groups that are known now, not by those of the session's log-in. */
+  readonly dutiesNow: (principal: Principal, connection: string) => Promise<readonly Duty[]>;
   readonly onError: (cause: unknown) => void;
 }
 
@@ -240,6 +242,12 @@ export class RunService {
         'run_statement_refused',
         `countersign: this session reads chunkrun."${run.job}", not chunkrun."${job}"`,
       );
+    }
+    const duties = await this.#options.dutiesNow(identity.principal, run.connection);
+    if (!duties.includes('executor')) {
+      throw new CountersignError('duty_missing', `countersign: ${identity.principal.id} is no executor any more`, {
+        hint: 'duties come from groups of the identity provider',
+      });
     }
     const grant = await findGrant(store, run.grant_id);
     if (grant === undefined) throw new Error(`run ${run.id} has no grant`);

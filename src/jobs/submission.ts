@@ -47,6 +47,8 @@ export interface SubmissionOptions {
   readonly record: (event: JobEvent) => Promise<void>;
   readonly clock: Clock;
   readonly grantDurationMs: number;
+  /** The groups that are bound to the duty executor on a connection now. */
+  readonly executorGroups: (connection: string) => readonly string[];
 }
 
 export interface Push {
@@ -183,7 +185,7 @@ export class JobSubmission {
       output: { format: output.format, to: output.to, escapeFormulas: output.escapeFormulas },
       maskingDigest: gate.masking.digest,
       caps: { rows: limits.rows ?? null, bytes: limits.bytes ?? null },
-      executors: { duty: 'executor', groups: [] },
+      executors: { duty: 'executor', groups: this.#options.executorGroups(version.connection) },
       expiry: { durationMs: this.#options.grantDurationMs },
     };
   }

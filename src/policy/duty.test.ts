@@ -26,6 +26,7 @@ function request(more: Partial<DutyRequest> = {}): DutyRequest {
     ],
     approverHumans: [],
     strict: false,
+    keyOf: humanKey,
     ...more,
   };
 }
@@ -270,3 +271,43 @@ function cedarForbids(
   const ids = answer.allowed ? [] : answer.policies;
   return ids.filter((id) => given.kind !== 'job' || id !== 'countersign/execute-needs-session-duty').toSorted();
 }
+
+void test('one human with two names meets the rules, and policies that name either of them', () => {
+  const keyOf = (human: string) => (['carl', 'okta:carl'].includes(humanKey(human)) ? 'carl' : humanKey(human));
+  const asker = { principal: principal('okta:carl'), duties: all };
+  const own = request({ keyOf });
+  refused(mayDecide(policies, asker, own, 'approve'), 'duty_conflict', 'approver-is-author', /co-author/);
+  refused(mayExecute(policies, asker, own), 'duty_conflict', 'executor-is-author', /co-author/);
+  const strict = request({
+    keyOf,
+    authors: [{ human: 'dora', name: 'Dora', role: 'pusher' }],
+    approverHumans: ['carl'],
+    strict: true,
+  });
+  refused(mayExecute(policies, asker, strict), 'duty_conflict', 'executor-is-approver', /approved/);
+  const asked = request({ keyOf, requesterHuman: 'carl', authors: [{ human: 'dora', name: 'Dora', role: 'pusher' }] });
+  refused(mayDecide(policies, asker, asked, 'approve'), 'duty_conflict', 'approver-is-requester', /asked for/);
+  assert.equal(mayWithdraw(policies, asker, asked).allowed, true);
+  const statement = request({ keyOf, kind: 'statement', requesterHuman: 'carl' });
+  assert.equal(mayExecute(policies, asker, statement).allowed, true);
+  // Cedar compares texts: whoever asks stands there by their own name, and the others by theirs.
+  for (const [who, name] of [
+    ['okta:carl', 'okta:carl'],
+    ['okta:carl', 'carl'],
+    ['dee', 'dora'],
+  ] as const) {
+    const text = `@id("no") forbid (principal, action == Action::"approve", resource) when { resource.authors.contains("${name}") };`;
+    const narrowed = compilePolicies({ files: [{ name: 'more', text }] });
+    const verdict = mayDecide(narrowed, { principal: principal(who), duties: all }, request({ keyOf }), 'approve');
+    assert(verdict.policies.includes('more/no'), `${name} for ${who}: ${verdict.policies.join()}`);
+  }
+});
+
+void test('an author whom nobody knows leaves nobody independent', () => {
+  const keyOf = (human: string) => (human === 'x@example.org' ? '' : humanKey(human));
+  const authors = [{ human: 'x@example.org', name: 'X', role: 'co-author' }];
+  const asker = { principal: principal('ann'), duties: all };
+  const unknown = request({ keyOf, authors });
+  refused(mayDecide(policies, asker, unknown, 'approve'), 'duty_conflict', 'author-unknown', /X \(co-author\)/);
+  refused(mayExecute(policies, asker, unknown), 'duty_conflict', 'author-unknown', /X/);
+});

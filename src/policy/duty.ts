@@ -40,6 +40,8 @@ export interface DutyRequest {
   /** Humans who approved so far. */
   readonly approverHumans: readonly string[];
   readonly strict: boolean;
+  /** Equal exactly when two names are one human; empty = not known. Holds for everybody named here, and for who asks. */
+  readonly keyOf: (human: string) => string;
 }
 
 export interface DutyVerdict {
@@ -80,8 +82,8 @@ export function mayExecute(policySet: PolicySet, asker: Asker, request: DutyRequ
 
 /** May this principal take the request back? */
 export function mayWithdraw(policySet: PolicySet, asker: Asker, request: DutyRequest): DutyVerdict {
-  const conflicts = [...nobody(asker)];
-  if (humanKey(asker.principal.human) !== humanKey(request.requesterHuman)) {
+  const conflicts = [...nobody(asker, request)];
+  if (request.keyOf(asker.principal.human) !== request.keyOf(request.requesterHuman)) {
     const reason = `${asker.principal.displayName} did not make this request; only its requester may withdraw it`;
     conflicts.push({ code: 'forbidden', policy: 'countersign/withdraw-needs-requester', reason });
   }
@@ -123,26 +125,26 @@ export function mayAct(
   };
 }
 
-function* nobody({ principal }: Asker): Generator<Conflict> {
-  if (humanKey(principal.human) !== '') return;
+function* nobody({ principal }: Asker, request: DutyRequest): Generator<Conflict> {
+  if (request.keyOf(principal.human) !== '') return;
   const reason = `it is not known which human ${principal.displayName} is`;
   yield { code: 'forbidden', policy: 'countersign/nobody', reason };
 }
 
 function* unknownAuthor(request: DutyRequest): Generator<Conflict> {
-  const unknown = request.authors.find((author) => humanKey(author.human) === '');
+  const unknown = request.authors.find((author) => request.keyOf(author.human) === '');
   const policy = 'countersign/author-unknown';
   if (unknown !== undefined) {
     const reason = `${unknown.name || 'an author'} (${unknown.role}) is not known as a human, so nobody is shown to be independent`;
     yield { code: 'duty_conflict', policy, reason };
-  } else if (request.authors.length === 0 || humanKey(request.requesterHuman) === '') {
+  } else if (request.authors.length === 0 || request.keyOf(request.requesterHuman) === '') {
     yield { code: 'duty_conflict', policy, reason: 'it is not known who wrote or asked for this' };
   }
 }
 
 function authorshipOf({ principal }: Asker, request: DutyRequest): string | undefined {
-  const key = humanKey(principal.human);
-  const roles = request.authors.filter((author) => humanKey(author.human) === key).map((author) => author.role);
+  const key = request.keyOf(principal.human);
+  const roles = request.authors.filter((author) => request.keyOf(author.human) === key).map((author) => author.role);
   if (roles.length === 0) return undefined;
   return `${who(principal)} authored ${request.title} as ${[...new Set(roles)].join(', ')}`;
 }
@@ -154,13 +156,13 @@ function who(principal: Principal): string {
 
 function* decideConflicts(asker: Asker, request: DutyRequest, verdict: 'approve' | 'reject'): Generator<Conflict> {
   const { principal, duties } = asker;
-  yield* nobody(asker);
+  yield* nobody(asker, request);
   const authorship = authorshipOf(asker, request);
   if (authorship !== undefined) {
     const reason = `${authorship}; an author may not ${verdict} it`;
     yield { code: 'duty_conflict', policy: 'countersign/approver-is-author', reason };
   }
-  if (humanKey(principal.human) === humanKey(request.requesterHuman)) {
+  if (request.keyOf(principal.human) === request.keyOf(request.requesterHuman)) {
     const reason = `${who(principal)} asked for ${request.title}; a requester may not ${verdict} it`;
     yield { code: 'duty_conflict', policy: 'countersign/approver-is-requester', reason };
   }
@@ -173,19 +175,19 @@ function* decideConflicts(asker: Asker, request: DutyRequest, verdict: 'approve'
 
 function* executeConflicts(asker: Asker, request: DutyRequest): Generator<Conflict> {
   const { principal, duties } = asker;
-  const key = humanKey(principal.human);
+  const key = request.keyOf(principal.human);
   const isJob = request.kind === 'job';
-  yield* nobody(asker);
+  yield* nobody(asker, request);
   const authorship = authorshipOf(asker, request);
   if (isJob && authorship !== undefined) {
     const reason = `${authorship}; an author may not execute it`;
     yield { code: 'duty_conflict', policy: 'countersign/executor-is-author', reason };
   }
-  if (!isJob && key !== humanKey(request.requesterHuman)) {
+  if (!isJob && key !== request.keyOf(request.requesterHuman)) {
     const reason = `${who(principal)} did not ask for this ${request.kind}; it belongs to whoever did`;
     yield { code: 'duty_conflict', policy: 'countersign/executor-is-not-requester', reason };
   }
-  if ((request.strict || !isJob) && request.approverHumans.some((human) => humanKey(human) === key)) {
+  if ((request.strict || !isJob) && request.approverHumans.some((human) => request.keyOf(human) === key)) {
     const reason = `${who(principal)} approved ${request.title}; an approver may not execute it here`;
     yield { code: 'duty_conflict', policy: 'countersign/executor-is-approver', reason };
   }
@@ -213,7 +215,11 @@ function both(
     action,
     resource: { type: 'Request', id: request.id },
     context: {},
-    entities: [principalEntity(principal, duties), connectionEntity(request.connection), requestEntity(request)],
+    entities: [
+      principalEntity(principal, duties),
+      connectionEntity(request.connection),
+      requestEntity(request, principal),
+    ],
   });
   const first = conflicts[0];
   if (first === undefined) {
@@ -228,13 +234,23 @@ function both(
   return { allowed: false, code: first.code, policies: [...policies], reason: first.reason };
 }
 
-function requestEntity(request: DutyRequest): EntityJson {
-  const humans = (names: readonly string[]): string[] => [...new Set(names.map(humanKey))].toSorted();
+/**
+ * Policies compare texts, so whoever asks stands under their own name wherever they stand under another one; the other
+ * names stay, for policies that name them.
+ */
+function requestEntity(request: DutyRequest, principal: Principal): EntityJson {
+  const own = humanKey(principal.human);
+  const key = request.keyOf(principal.human);
+  const named = (human: string): string => (request.keyOf(human) === '' ? '' : humanKey(human));
+  const humans = (names: readonly string[]): string[] => {
+    const isAmong = names.some((human) => request.keyOf(human) === key);
+    return [...new Set([...names.map(named), ...(isAmong ? [own] : [])])].toSorted();
+  };
   return {
     uid: { type: 'Request', id: request.id },
     attrs: {
       kind: request.kind,
-      requester: humanKey(request.requesterHuman),
+      requester: request.keyOf(request.requesterHuman) === key ? own : named(request.requesterHuman),
       authors: humans(request.authors.map((author) => author.human)),
       approvers: humans(request.approverHumans),
       strict: request.strict,

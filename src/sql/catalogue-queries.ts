@@ -80,6 +80,48 @@ export const catalogueQueries = {
     from pg_catalog.pg_policy p
   order by 1, 2`,
 
+  /** What else belongs to a relation's definition and is not in its columns: triggers, defaults, constraints, options, owner. */
+  attached: `select t.tgrelid as oid, concat_ws(' ', pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled) as text
+    from pg_catalog.pg_trigger t where not t.tgisinternal
+  union all select d.adrelid, concat_ws(' ', 'DEFAULT', a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid))
+    from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+  union all select k.conrelid, concat_ws(' ', 'CONSTRAINT', k.conname, pg_catalog.pg_get_constraintdef(k.oid))
+    from pg_catalog.pg_constraint k where k.conrelid <> 0
+  union all select c.oid, concat_ws(' ', 'OWNER', pg_catalog.pg_get_userbyid(c.relowner), array_to_string(c.reloptions, ','))
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p', 'v', 'm', 'f') and ${userSchema('n.nspname')}
+  order by 1, 2`,
+
+  /**
+   * Functions of users that reading or writing a relation calls, as far as the server itself knows: of triggers, views,
+   * rules, policies, defaults, constraints, index expressions, and of functions whose bodies are parsed.
+   */
+  called: `with recursive part(relation, class, object) as (
+    select t.tgrelid, 'pg_catalog.pg_proc'::pg_catalog.regclass::oid, t.tgfoid from pg_catalog.pg_trigger t where not t.tgisinternal
+    union all select r.ev_class, 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid from pg_catalog.pg_rewrite r
+    union all select p.polrelid, 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid from pg_catalog.pg_policy p
+    union all select f.adrelid, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, f.oid from pg_catalog.pg_attrdef f
+    union all select k.conrelid, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid from pg_catalog.pg_constraint k
+      where k.conrelid <> 0
+    union all select i.indrelid, 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid from pg_catalog.pg_index i
+  ), calls(relation, function) as (
+    select relation, object from part where class = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    union select part.relation, coalesce(o.oprcode::oid, d.refobjid) from part
+      join pg_catalog.pg_depend d on d.classid = part.class and d.objid = part.object
+        and d.refclassid in ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
+      left join pg_catalog.pg_operator o
+        on d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass and o.oid = d.refobjid
+      where part.class <> 'pg_catalog.pg_proc'::pg_catalog.regclass and d.refobjid >= 16384
+    union select calls.relation, d.refobjid from calls
+      join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = calls.function
+        and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.refobjid >= 16384
+  ) select calls.relation as oid,
+    n.nspname || '.' || p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' as name,
+    encode(sha256(convert_to(concat_ws(' ', pg_catalog.pg_get_userbyid(p.proowner),
+      case when p.prokind = 'a' then p.proname || ' ' || p.prosrc else pg_catalog.pg_get_functiondef(p.oid) end), 'UTF8')), 'hex') as digest
+  from calls join pg_catalog.pg_proc p on p.oid = calls.function join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  where p.oid >= 16384 order by 1, 2`,
+
   /** Columns that a generated column's expression reads. Before PostgreSQL 15 the column itself holds the dependency. */
   generated: `select a.attrelid as oid, a.attnum, array_agg(distinct s.attname::text order by s.attname::text) as sources
   from pg_catalog.pg_attribute a

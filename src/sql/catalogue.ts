@@ -23,6 +23,8 @@ export interface RawCatalogue {
   readonly definitions: readonly { readonly oid: Oid; readonly definition: string | null }[];
   readonly inheritance: readonly { readonly parent: Oid; readonly child: Oid }[];
   readonly rules: readonly { readonly oid: Oid; readonly rule: string }[];
+  readonly attached: readonly { readonly oid: Oid; readonly text: string }[];
+  readonly called: readonly { readonly oid: Oid; readonly name: string; readonly digest: string }[];
   readonly generated: readonly { readonly oid: Oid; readonly attnum: number; readonly sources: readonly string[] }[];
   readonly functions: readonly { readonly name: string; readonly among_built_in: boolean }[];
   readonly operators: readonly { readonly name: string; readonly among_built_in: boolean }[];
@@ -58,6 +60,16 @@ export function makeCatalogue(raw: RawCatalogue): Catalogue {
     (row) => row.oid,
     (row) => row.rule,
   );
+  const attached = grouped(
+    raw.attached,
+    (row) => row.oid,
+    (row) => row.text,
+  );
+  const called = grouped(
+    raw.called,
+    (row) => row.oid,
+    ({ name, digest }) => ({ name, digest }),
+  );
   const generated = new Map(raw.generated.map((row) => [`${row.oid} ${row.attnum}`, row.sources]));
   const relations = raw.relations.map((row): CatalogueRelation => {
     const oid = Number(row.oid);
@@ -71,6 +83,8 @@ export function makeCatalogue(raw: RawCatalogue): Catalogue {
       children: children.get(oid) ?? [],
       parents: parents.get(oid) ?? [],
       rules: [...(row.row_security ? ['ROW LEVEL SECURITY'] : []), ...(rules.get(oid) ?? [])],
+      attached: attached.get(oid),
+      called: called.get(oid),
     };
   });
   const byOid = new Map(relations.map((relation) => [relation.oid, relation]));
@@ -130,35 +144,46 @@ function grouped<Row, Value>(
 
 /**
  * SHA-256 of each relation's definition, by qualified name, sorted by name: columns with number, name, type and NOT NULL,
- * the text of a view, parents and children by name, rules and policies. A relation that is gone has the digest `missing`.
+ * the text of a view, parents and children by name, rules and policies, triggers, defaults, constraints, options and owner;
+ * and of each function of users that reading or writing it calls. A relation that is gone has the digest `missing`.
  */
 export function definitionDigests(
   catalogue: Catalogue,
   oids: readonly number[],
 ): readonly { readonly name: string; readonly digest: string }[] {
-  const nameOf = (oid: number): string => {
-    const relation = catalogue.relationByOid(oid);
-    return relation === undefined ? `oid:${oid}` : `${relation.schema}.${relation.name}`;
-  };
-  return [...new Set(oids)]
-    .map((oid) => {
-      const relation = catalogue.relationByOid(oid);
-      if (relation === undefined) return { name: nameOf(oid), digest: 'missing' };
-      const content = JSON.stringify([
-        relation.kind,
-        relation.columns.map((column) => [
-          column.attnum,
-          column.name,
-          column.typeName,
-          column.notNull,
-          column.generatedFrom ?? null,
-        ]),
-        relation.definition ?? null,
-        relation.children.map((child) => nameOf(child)).sort(),
-        relation.parents.map((parent) => nameOf(parent)).sort(),
-        relation.rules,
-      ]);
-      return { name: nameOf(oid), digest: createHash('sha256').update(content).digest('hex') };
-    })
-    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  const relations = [...new Set(oids)].map((oid) => ({
+    name: nameOf(catalogue, oid),
+    digest: relationDigest(catalogue, oid),
+  }));
+  const called = oids.flatMap((oid) => catalogue.relationByOid(oid)?.called ?? []);
+  const functions = new Map(called.map(({ name, digest }) => [`function ${name}`, digest]));
+  return [...relations, ...[...functions].map(([name, digest]) => ({ name, digest }))].sort((a, b) =>
+    a.name < b.name ? -1 : a.name > b.name ? 1 : 0,
+  );
+}
+
+function nameOf(catalogue: Catalogue, oid: number): string {
+  const relation = catalogue.relationByOid(oid);
+  return relation === undefined ? `oid:${oid}` : `${relation.schema}.${relation.name}`;
+}
+
+function relationDigest(catalogue: Catalogue, oid: number): string {
+  const relation = catalogue.relationByOid(oid);
+  if (relation === undefined) return 'missing';
+  const content = JSON.stringify([
+    relation.kind,
+    relation.columns.map((column) => [
+      column.attnum,
+      column.name,
+      column.typeName,
+      column.notNull,
+      column.generatedFrom ?? null,
+    ]),
+    relation.definition ?? null,
+    relation.children.map((child) => nameOf(catalogue, child)).sort(),
+    relation.parents.map((parent) => nameOf(catalogue, parent)).sort(),
+    relation.rules,
+    relation.attached ?? [],
+  ]);
+  return createHash('sha256').update(content).digest('hex');
 }

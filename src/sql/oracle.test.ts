@@ -308,6 +308,55 @@ for (const version of versions) {
       }
     });
 
+    void test('definitions hold triggers, defaults, constraints and options, and every function that is called by them', async () => {
+      const oid = catalogue.relationByName('crm', 'notes')?.oid ?? 0;
+      const now = async () => definitionDigests(await load(client), [oid]);
+      await client.query(`
+        create function crm.inner_one() returns int begin atomic select 1; end;
+        create function crm.outer_one() returns int begin atomic select crm.inner_one(); end;
+        create function crm.fired() returns trigger language plpgsql as 'begin return new; end'`);
+      let before = await now();
+      assert.equal(before.length, 1);
+      for (const [change, ...changed] of [
+        ['alter table crm.notes alter score set default 7', 'crm.notes'],
+        [
+          'alter table crm.notes alter score set default crm.outer_one()',
+          'crm.notes',
+          'function crm.inner_one()',
+          'function crm.outer_one()',
+        ],
+        [
+          'create or replace function crm.inner_one() returns int begin atomic select 2; end',
+          'function crm.inner_one()',
+        ],
+        [
+          'create trigger fires before insert on crm.notes for each row execute function crm.fired()',
+          'crm.notes',
+          'function crm.fired()',
+        ],
+        ['alter table crm.notes disable trigger fires', 'crm.notes'],
+        [
+          "create or replace function crm.fired() returns trigger language plpgsql as 'begin return old; end'",
+          'function crm.fired()',
+        ],
+        ['alter function crm.fired() security definer', 'function crm.fired()'],
+        ['alter table crm.notes add constraint positive check (score > 0)', 'crm.notes'],
+        ['alter table crm.notes set (fillfactor = 70)', 'crm.notes'],
+      ] as const) {
+        await client.query(change);
+        const after = await now();
+        const was = new Map(before.map(({ name, digest }) => [name, digest]));
+        const differing = after.filter(({ name, digest }) => was.get(name) !== digest).map(({ name }) => name);
+        assert.deepEqual(differing, [...changed], change);
+        before = after;
+      }
+      await client.query(`
+        drop trigger fires on crm.notes;
+        alter table crm.notes alter score drop default, drop constraint positive, reset (fillfactor);
+        drop function crm.outer_one, crm.inner_one, crm.fired`);
+      assert.deepEqual(await now(), definitionDigests(catalogue, [oid]));
+    });
+
     void test('generated columns know what they are made of', () => {
       const loud = catalogue.relationByName('crm', 'customers')?.columns.find((column) => column.name === 'loud');
       assert.deepEqual(loud?.generatedFrom, ['ssn']);

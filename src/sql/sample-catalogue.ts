@@ -99,6 +99,8 @@ export const sampleRaw: RawCatalogue = {
       rule: 'CREATE RULE r AS ON INSERT TO crm.ruled DO INSTEAD SELECT customers.ssn FROM crm.customers;',
     },
   ],
+  attached: [],
+  called: [],
   generated: [{ oid: 16_401, attnum: 10, sources: ['ssn'] }],
   functions: ['leak', 'score', 'translate'].map((name) => ({ name, among_built_in: false })),
   operators: [{ name: '###', among_built_in: false }],

@@ -187,6 +187,10 @@ export interface CatalogueRelation {
   readonly parents: readonly number[];
   /** Has rewrite rules other than a view's own, or row-level security: texts go into the definition digest. */
   readonly rules: readonly string[];
+  /** Triggers, defaults, constraints, options and owner, as texts that go into the definition digest. */
+  readonly attached?: readonly string[] | undefined;
+  /** Functions of users that reading or writing it calls, with the SHA-256 of their definitions. */
+  readonly called?: readonly { readonly name: string; readonly digest: string }[] | undefined;
 }
 
 /** The catalogue of one target as one session sees it. Immutable: a change makes a new one with another version. */

@@ -12,6 +12,8 @@ export interface AuthorRecord {
   readonly human: string;
   readonly name: string;
   readonly role: 'pusher' | 'author' | 'committer' | 'co-author' | 'requester';
+  /** The service account through which they did it: whoever owns it later counts for it too. */
+  readonly principal?: string | undefined;
 }
 
 export type RequestKind = 'job' | 'statement' | 'session';
@@ -28,6 +30,8 @@ export interface PrincipalsTable {
   email: string | null;
   groups: Json<string[]>;
   last_seen_at: Date;
+  groups_at: Date;
+  provider: string;
 }
 
 export interface CredentialsTable {
@@ -210,7 +214,6 @@ export interface LeaversTable {
   principal_id: string;
   source: 'scim' | 'admin';
   human: string;
-  human_key: string;
   reason: string;
   removed_by: string;
   removed_at: Date;
@@ -237,7 +240,76 @@ export interface LoginFlowsTable {
   expires_at: Date;
 }
 
+export interface HumansTable {
+  name: string;
+  first_seen_at: Date;
+}
+
+export interface HumanEmailsTable {
+  email: string;
+  human: string;
+  first_seen_at: Date;
+}
+
+export interface HumanLinksTable {
+  id: Generated<number>;
+  a: string;
+  b: string;
+  source: 'configuration' | 'admin';
+  reason: string;
+  linked_by: string;
+  linked_at: Date;
+  unlinked_by: string | null;
+  unlinked_at: Date | null;
+  unlink_reason: string | null;
+}
+
+export interface HumanChangesTable {
+  only_row: Generated<boolean>;
+  version: number;
+}
+
+export interface AccountOwnersTable {
+  id: Generated<number>;
+  account: string;
+  owner: string;
+  since: Date;
+  until: Date | null;
+}
+
+export interface ServiceAccountsTable {
+  name: string;
+  owner: string;
+  groups: Json<string[]>;
+  accepted_at: Date | null;
+  offered_to: string | null;
+  offered_by: string | null;
+  created_by: string;
+  created_at: Date;
+  expires_at: Date | null;
+  disabled_at: Date | null;
+  disabled_reason: string | null;
+}
+
+export interface ServiceAccountKeysTable {
+  id: string;
+  account: string;
+  secret_hash: string;
+  created_by: string;
+  created_at: Date;
+  expires_at: Date;
+  last_used_at: Date | null;
+  revoked_at: Date | null;
+}
+
 export interface Database {
+  humans: HumansTable;
+  human_emails: HumanEmailsTable;
+  human_links: HumanLinksTable;
+  human_changes: HumanChangesTable;
+  account_owners: AccountOwnersTable;
+  service_accounts: ServiceAccountsTable;
+  service_account_keys: ServiceAccountKeysTable;
   principals: PrincipalsTable;
   credentials: CredentialsTable;
   job_versions: JobVersionsTable;

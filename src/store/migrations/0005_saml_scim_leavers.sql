@@ -60,11 +60,9 @@ create table leavers (
   principal_id text not null,
   source text not null check (source in ('scim', 'admin')),
   human text not null,
-  human_key text not null,
   reason text not null,
   removed_by text not null,
   removed_at timestamptz not null,
   finished_at timestamptz,
   primary key (principal_id, source)
 );
-create index leavers_human on leavers (human_key);

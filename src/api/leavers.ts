@@ -20,7 +20,7 @@ const withReason = {
   },
 };
 
-export const peopleRoutes =
+export const leaverRoutes =
   (services: ApiServices): FastifyPluginAsync =>
   async (api) => {
     await Promise.resolve();

@@ -1,0 +1,5 @@
+import { Page } from '../components/Page.tsx';
+
+export function AuditPage() {
+  return <Page title="Audit">Not here yet: use countersign audit.</Page>;
+}
