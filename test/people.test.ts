@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -18,12 +19,14 @@ const scimToken = 'scim-token-of-the-tests-0123456789';
 let harness: Harness;
 let keys: SamlKeys;
 let folder: string;
+let target: HeldTarget;
 
 before(async () => {
   keys = await makeSamlKeys();
   folder = await mkdtemp(path.join(tmpdir(), 'countersign-people-'));
   const certificate = path.join(folder, 'idp.crt');
   await writeFile(certificate, keys.certPem);
+  target = await HeldTarget.start();
   harness = await startHarness({
     schema: customersSchema,
     configure: (raw) => {
@@ -42,14 +45,72 @@ before(async () => {
         ],
         scim: { token: scimToken, provider: 'corp', subjectFrom: 'userName' },
       };
+      const [connection] = raw['connections'] as { host: string; port: number }[];
+      assert.ok(connection !== undefined);
+      target.port = connection.port;
+      raw['connections'] = [{ ...connection, host: '127.0.0.1', port: target.ownPort }];
       raw['bindings'] = [...(raw['bindings'] as object[]), { group: 'admins', duties: ['admin'] }];
     },
   });
 });
 after(async () => {
   await harness?.close();
+  await target?.close();
   await rm(folder, { recursive: true, force: true });
 });
+
+/** The way to the target: new connections wait there while somebody wants it. */
+class HeldTarget {
+  port = 0;
+  readonly #server: net.Server;
+  readonly #sockets = new Set<net.Socket>();
+  #held: { readonly arrived: () => void; readonly released: Promise<void> } | undefined;
+
+  private constructor() {
+    this.#server = net.createServer({ pauseOnConnect: true }, (socket) => void this.#carry(socket));
+  }
+
+  static async start(): Promise<HeldTarget> {
+    const one = new HeldTarget();
+    await new Promise<void>((resolve) => one.#server.listen(0, '127.0.0.1', resolve));
+    return one;
+  }
+
+  get ownPort(): number {
+    return (this.#server.address() as net.AddressInfo).port;
+  }
+
+  /** `arrived`: a connection waits. */
+  hold(): { readonly arrived: Promise<void>; readonly release: () => void } {
+    const arrival = Promise.withResolvers<void>();
+    const release = Promise.withResolvers<void>();
+    this.#held = { arrived: arrival.resolve, released: release.promise };
+    return {
+      arrived: arrival.promise,
+      release: () => {
+        this.#held = undefined;
+        release.resolve();
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #carry(client: net.Socket): Promise<void> {
+    client.on('error', () => client.destroy());
+    this.#held?.arrived();
+    await this.#held?.released;
+    const server = net.connect(this.port, '127.0.0.1');
+    server.on('error', () => client.destroy());
+    for (const socket of [client, server]) this.#sockets.add(socket);
+    client.pipe(server).pipe(client);
+    client.on('close', () => server.destroy());
+    server.on('close', () => client.destroy());
+  }
+}
 
 const browserOf = () => new Browser(harness.app.apiUrl);
 
@@ -224,6 +285,20 @@ describe('somebody who leaves', () => {
     for (const type of ['person.removed', 'person.removal-finished', 'person.reactivated', 'web-session.ended']) {
       assert.ok(types.includes(type), type);
     }
+  });
+
+  it('while a session opens does not get it', async () => {
+    const admin = await loggedIn('adam', 'admins');
+    const late = await loggedIn('lotte', 'chunk-designers');
+    const { arrived, release } = target.hold();
+    const opening = failure(connectAs(harness, late));
+    await arrived;
+    const removed = await admin.api('POST', '/people/corp%3Alotte/remove', { reason: 'too late' });
+    assert.equal(removed.status, 204);
+    release();
+    assert.equal((await opening).code, '28000');
+    const entries = await harness.entries();
+    assert.ok(entries.some((entry) => entry['type'] === 'session.refused' && entry['code'] === 'principal_disabled'));
   });
 
   it('by hand of an administrator: tokens that are still valid, and accounts, are refused', {
