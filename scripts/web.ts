@@ -9,6 +9,8 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const sources = join(root, 'web');
+/** What the page takes from the gateway's sources. */
+const shared = [join(root, 'src/audit/tree-shape.ts')];
 export const built = join(root, 'dist/web');
 
 const compressible = /\.(js|css|svg)$/;
@@ -25,7 +27,9 @@ function isFresh(): boolean {
   const index = join(built, 'index.html');
   if (!existsSync(index)) return false;
   const builtAtMs = statSync(index).mtimeMs;
-  return [...filesBelow(sources), join(root, 'package-lock.json')].every((file) => statSync(file).mtimeMs <= builtAtMs);
+  return [...filesBelow(sources), ...shared, join(root, 'package-lock.json')].every(
+    (file) => statSync(file).mtimeMs <= builtAtMs,
+  );
 }
 
 /** The listener sends these instead where a browser takes them. */

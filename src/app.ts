@@ -10,9 +10,11 @@ import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
 import type { ScimService } from './api/scim.ts';
 import { buildApi } from './api/server.ts';
-import type { ApiServices } from './api/services.ts';
+import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
+import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
+import { RuleService, rulesInForce } from './approvals/rule-service.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
 import { TransparencyLog } from './audit/log.ts';
@@ -20,6 +22,7 @@ import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
 import { openKeys, type KeyFolder } from './config/keys.ts';
 import { loadConfiguration, readSecret } from './config/load.ts';
+import { rulesOf, withRules } from './config/rules.ts';
 import type { Configuration } from './config/schema.ts';
 import { asCountersignError, CountersignError } from './errors.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
@@ -37,6 +40,7 @@ import {
 import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
+import { AccountAccess, isKey } from './identity/account-access.ts';
 import { CodeFlow } from './identity/code-flow.ts';
 import { CredentialService } from './identity/credentials.ts';
 import { PrincipalDirectory } from './identity/directory.ts';
@@ -45,9 +49,11 @@ import { Humans } from './identity/humans.ts';
 import { Leavers } from './identity/leavers.ts';
 import { PageLogin } from './identity/page-login.ts';
 import type { Principal } from './identity/principal.ts';
+import { Revocations } from './identity/revocations.ts';
 import { IdentityProviders } from './identity/providers.ts';
 import { SamlLogin } from './identity/saml.ts';
 import { groupsChanged, ScimDirectory, type ScimDirectoryOptions } from './identity/scim.ts';
+import { ServiceAccounts } from './identity/service-accounts.ts';
 import { SessionRefresh } from './identity/session-refresh.ts';
 import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
@@ -57,6 +63,7 @@ import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import { sha256Hex, type Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
+import { tryMask } from './masking/trial.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
@@ -82,7 +89,10 @@ export interface App {
   readonly logDirectory: string;
   /** The ids of the processes that carry sessions; none where this process carries them itself. */
   readonly workers: () => readonly number[];
-  /** Takes masking rules, policies and bindings from a new configuration; addresses and stores stay as they are. */
+  /**
+   * Takes masking rules, policies, bindings and workflows from a new configuration, as long as nothing was applied by
+   * `countersign apply`; addresses and stores stay as they are.
+   */
   reload(configuration: Configuration): void;
   /** Publishes the log up to now. */
   checkpoint(): Promise<string>;
@@ -109,8 +119,6 @@ export async function startApp(options: AppOptions): Promise<App> {
   const keys = openKeys(path.join(dataDirectory, 'keys'));
   const hashKey = keys.secret('masking-hash.key');
   const onError = errorHandler(logger);
-  const rules = new LiveRules(configuration, hashKey);
-
   const { store, pool } = openStore(readSecret(configuration.store.url), {
     maxConnections: configuration.store.maxConnections,
   });
@@ -126,6 +134,11 @@ export async function startApp(options: AppOptions): Promise<App> {
         cause,
       });
     });
+    const fileRules = rulesOf(configuration);
+    const inForce = await rulesInForce(store, fileRules);
+    // The configuration with the rules that count now.
+    let live = withRules(configuration, inForce.rules);
+    const rules = new LiveRules(live, hashKey);
     const logDirectory = path.join(dataDirectory, 'log');
     const logKey = logKeys(keys, node);
     const log = await TransparencyLog.open({
@@ -157,8 +170,12 @@ export async function startApp(options: AppOptions): Promise<App> {
     const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
-    const managedGroups = async (principalId: string) => scim?.directory.groupsOf(principalId);
+    const managedGroups = async (principalId: string) =>
+      (await scim?.directory.groupsOf(principalId)) ?? (await access.groupsOf(principalId));
     const providers = new IdentityProviders({ identity, clock, managedGroups });
+    const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
+    const access = new AccountAccess({ store, clock, ownerUnseenMs });
+    const current = (principal: Principal) => access.current(principal);
     const leavers: Leavers = new Leavers({
       store,
       record,
@@ -169,7 +186,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
         withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
         voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
-        disableServiceAccounts: () => Promise.resolve(0),
+        disableServiceAccounts: async (human, reason) => (await accounts.disableOwnedBy(human, reason)).length,
       },
       onError,
     });
@@ -183,13 +200,17 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     const admit = async (principal: Principal): Promise<Principal> => {
       await leavers.check(principal);
-      return scim === undefined ? principal : scim.directory.admit(principal);
+      const now = await current(principal);
+      if (now === undefined) {
+        throw new CountersignError('principal_disabled', `countersign: ${principal.id} may not come in any more`);
+      }
+      return scim === undefined ? now : scim.directory.admit(now);
     };
     const enter = async (principal: SeenPrincipal): Promise<Principal> => {
       const admitted = await admit(principal);
-      // Groups that SCIM keeps here are those of now, whatever the age of the proof.
+      // Groups that are kept here (SCIM, accounts) are those of now, whatever the age of the proof.
       const groupsAt = admitted === principal ? principal.groupsAt : new Date(clock.now());
-      return directory.seen({ ...principal, ...admitted, groupsAt });
+      return directory.seen({ ...principal, groups: admitted.groups, groupsAt });
     };
     /** At the opening of a session, which was decided a moment ago. */
     const stillThere = async (principal: Principal): Promise<void> => {
@@ -197,7 +218,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
     await leavers.refresh();
-    const verifyToken = async (jwt: string) => enter(await providers.verify(jwt));
+    const verifyToken = async (token: string): Promise<Principal> => {
+      if (isKey(token)) return enter(await access.verify(token));
+      const principal = await providers.verify(token);
+      await access.admit(principal);
+      return enter(principal);
+    };
     const webSessions = new WebSessions({
       store,
       record,
@@ -219,27 +245,74 @@ export async function startApp(options: AppOptions): Promise<App> {
       directory,
       managedGroups,
       refresh: (cookie) => sessionRefresh.refresh(cookie),
+      admit,
       groupsMaxAgeMs: identity.groupsMaxAgeMs,
       clock,
     });
-    const credentials = new CredentialService({ store, record, clock, random: randomBytes });
+    const credentials = new CredentialService({ store, record, clock, random: randomBytes, current });
+    const revocations = new Revocations({
+      store,
+      clock,
+      end: (credentialUser, error) => carrier.endSessions({ credentialUser }, error),
+    });
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
     const dutiesNow = async (principal: Principal, connection: string) =>
       dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
+    const accounts = new ServiceAccounts({
+      store,
+      clock,
+      random: randomBytes,
+      humans,
+      record,
+      isAdmin,
+      keyMaxTtlMs,
+      endAccess: async (account, by) => {
+        await credentials.revokeAllOf(account, by);
+        await revocations.check();
+      },
+      endRevoked: () => revocations.check(),
+    });
+    await accounts.adopt(identity.serviceAccounts);
     const policyConnection = (name: string) => wired.get(name)?.policy;
     const services = {
       store,
       record,
       clock,
       policySet: () => rules.policies,
-      workflows: configuration.workflows,
+      workflows: () => rules.workflows,
       connections: policyConnection,
       humans,
     };
-    const requests = new RequestService({ ...services, pool, maxHoldsPerHuman: limits.maxHoldsPerPrincipal });
+    const requests = new RequestService({
+      ...services,
+      pool,
+      rules: { apply: (...change) => ruleService.apply(...change), applied: () => ruleService.applied() },
+      maxHoldsPerHuman: limits.maxHoldsPerPrincipal,
+    });
     closing.push(() => requests.close());
+    const takeRules = (next: Configuration) => {
+      rules.replace(next);
+      live = next;
+      carrier.reload(next);
+    };
+    const ruleService = new RuleService({
+      ...services,
+      pool,
+      requests,
+      connections: () => [...wired.values()].map(({ policy }) => policy),
+      dutiesOn,
+      inForce,
+      fileRules,
+      activate: (next) => {
+        takeRules(withRules(live, next.rules));
+        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: next.number });
+      },
+      onError,
+    });
+    closing.push(() => ruleService.close());
+    warnOfFile(logger, ruleService);
     await requests.withdrawOrphans();
     const grants = new GrantService(services);
     const repository = await JobRepository.open({
@@ -268,6 +341,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         record({ type, run: runId, grant: grantId, job, connection, chunk: chunkNo, attempt, detail }),
       leaseMs: configuration.runs.leaseMs,
       attempts: configuration.runs.attempts,
+      retries: configuration.runs.retries,
     });
     const runs = new RunService({
       store,
@@ -351,7 +425,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const hosts = typeof postgres.host === 'string' ? [postgres.host] : postgres.host;
     const host = hosts[0] ?? 'localhost';
     const carrier = await startCarrier({
-      configuration,
+      configuration: live,
       keys,
       clock,
       rules,
@@ -359,6 +433,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       authenticator: {
         credential: async (user) => {
           const found = await credentials.lookup(user);
+          if (found !== undefined) revocations.watchCredential(user, found.expiresAt);
           return (
             found && {
               verifier: found.verifier,
@@ -369,7 +444,12 @@ export async function startApp(options: AppOptions): Promise<App> {
             }
           );
         },
-        token: verifyToken,
+        token: async (token) => {
+          const principal = await verifyToken(token);
+          if (isKey(token)) revocations.watchKey(token);
+          else if (principal.kind === 'service') revocations.watchAccount(principal.id);
+          return principal;
+        },
       },
       controlPlane,
       log,
@@ -385,6 +465,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       onError,
     });
     closing.push(() => carrier.close());
+    revocations.start(onError);
+    closing.push(() => Promise.resolve(revocations.close()));
     const servers = await listen(
       { hosts, port: postgres.port, socketDirectory: postgres.socket },
       (socket, isLocal) => carrier.accept(socket, isLocal),
@@ -442,6 +524,15 @@ export async function startApp(options: AppOptions): Promise<App> {
       dutiesOn,
       connectionNames: () => [...wired.keys()],
       describeConnection: (name) => describe(need(wired, name)),
+      connectionLabels: (name) => wired.get(name)?.configuration.labels,
+      inheritedBy: (labels) => inheritedBy(labels, rules.configuration),
+      testConnection: async (name) => {
+        const startedMs = clock.now();
+        return { ...(await need(wired, name).target.identity()), tookMs: clock.now() - startedMs };
+      },
+      maskingTemplates: () => rules.configuration.masking,
+      // The deployment's key would let anybody hash every possible number and look for it in what they are given.
+      tryMask: (labels, trial) => tryMask(rules.configuration.masking, labels, trial, randomBytes(32)),
       issueCredential: (principal, connection, ttlMs) =>
         credentials.issue({
           principal,
@@ -450,17 +541,18 @@ export async function startApp(options: AppOptions): Promise<App> {
         }),
       revokeCredential: async (principal, user) => {
         const stored = await credentials.find(user);
-        if (stored === undefined || (stored.human !== principal.human && !isAdmin(principal))) {
+        const isOwn = stored !== undefined && humans.keyOf(stored.human) === humans.keyOf(principal.human);
+        if (!isOwn && !isAdmin(principal)) {
           throw new CountersignError('not_found', `you have no credential ${JSON.stringify(user)}`);
         }
         await credentials.revoke(user, principal.id);
-        const error = new CountersignError(
-          'authentication_failed',
-          'countersign: the credential of this session was revoked',
-        );
-        await carrier.endSessions({ credentialUser: user }, error);
+        await revocations.check();
       },
+      listCredentials: (principal, all) => credentials.list(all && isAdmin(principal) ? undefined : principal.id),
+      humans,
+      accounts,
       requests,
+      rules: ruleService,
       submission,
       draftFromSession: (session) => {
         const published = { read: readerFor(logDirectory), checkpoint: () => log.checkpoint() };
@@ -490,9 +582,11 @@ export async function startApp(options: AppOptions): Promise<App> {
 
     const sweep = setInterval(() => {
       requests.expireDue().catch(onError);
+      requests.escalateDue().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       ledger.sweep().catch(onError);
+      credentials.sweep().catch(onError);
       webSessions.sweep().catch(onError);
       samlLogin.sweep().catch(onError);
     }, sweepMs);
@@ -503,6 +597,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     }, configuration.identity.leaversPollMs);
     closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
 
+    ruleService.watch();
+
     return {
       postgresPort: servers.port,
       apiUrl,
@@ -511,9 +607,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       workers: () => carrier.workers,
       checkpoint: () => log.checkpoint(),
       reload: (next) => {
-        rules.replace(next);
-        carrier.reload(next);
-        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest });
+        const { number, rules: applied } = ruleService.inForce;
+        const nextFile = rulesOf(next);
+        takeRules(withRules(next, number === 0 ? nextFile : applied));
+        ruleService.fileChanged(nextFile);
+        warnOfFile(logger, ruleService);
+        note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: number });
       },
       close: closeAll,
     };
@@ -521,6 +620,17 @@ export async function startApp(options: AppOptions): Promise<App> {
     await closeAll();
     throw error;
   }
+}
+
+/** The store's rules count; a file that says something else must not go unseen. */
+function warnOfFile(logger: Logger, rules: RuleService): void {
+  const { number } = rules.inForce;
+  const changes = rules.fileDifference;
+  if (changes.length === 0) return;
+  logger.warn(
+    { version: number, changes: changes.map(({ effect, what }) => `${effect}: ${what}`) },
+    `the rules of the configuration file are not in force: version ${number} of the store is, and the file differs`,
+  );
 }
 
 /** What its own planning needs of a connection. */
@@ -584,10 +694,16 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
   };
 }
 
-async function describe({ listener, configuration }: Wired) {
+/** A target that cannot be asked hides its columns, not its connection. */
+async function describe({ listener, configuration }: Wired): Promise<ApiConnection> {
   const { gate } = listener;
-  const { catalogue } = await gate.refresh();
-  const masks = catalogue.relations.flatMap((relation) =>
+  const { name, engine, labels, host, port, database, tls } = configuration;
+  const facts = { name, engine, labels, target: { host, port, database, tls: tls.mode } };
+  const snapshot = await gate.refresh().catch(asCountersignError);
+  if (snapshot instanceof CountersignError) {
+    return { ...facts, masks: [], problem: { code: snapshot.code, message: snapshot.message } };
+  }
+  const masks = snapshot.catalogue.relations.flatMap((relation) =>
     relation.columns.flatMap((column) => {
       const rule = gate.masking.columnRule(relation.schema, relation.name, column.name);
       if (rule === undefined) return [];
@@ -595,7 +711,7 @@ async function describe({ listener, configuration }: Wired) {
       return [{ column: `${relation.schema}.${relation.name}.${column.name}`, mask, rule: rule.id }];
     }),
   );
-  return { name: configuration.name, engine: configuration.engine, labels: configuration.labels, masks };
+  return { ...facts, masks, problem: null };
 }
 
 function need(wired: ReadonlyMap<string, Wired>, name: string): Wired {

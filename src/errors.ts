@@ -13,11 +13,11 @@ export const errorTable = {
   token_invalid: { sqlstate: '28P01', httpStatus: 401 },
   identity_provider_unreachable: { sqlstate: '08006', httpStatus: 503 },
   groups_claim_missing: { sqlstate: '28000', httpStatus: 403 },
+  groups_stale: { sqlstate: '28000', httpStatus: 401 },
   saml_response_invalid: { sqlstate: '28P01', httpStatus: 401 },
   principal_disabled: { sqlstate: '28000', httpStatus: 403 },
   principal_not_provisioned: { sqlstate: '28000', httpStatus: 403 },
   groups_changed: { sqlstate: '57P01', httpStatus: 409 },
-  groups_stale: { sqlstate: '28000', httpStatus: 401 },
   duty_missing: { sqlstate: '28000', httpStatus: 403 },
   // connections and sessions
   connection_unknown: { sqlstate: '3D000', httpStatus: 404 },
@@ -60,7 +60,13 @@ export const errorTable = {
   grant_used: { sqlstate: 'ZC006', httpStatus: 409 },
   grant_expired: { sqlstate: 'ZC006', httpStatus: 410 },
   grant_void: { sqlstate: 'ZC007', httpStatus: 409 },
+  quiet_hours: { sqlstate: 'ZC009', httpStatus: 409 },
+  break_glass_refused: { sqlstate: 'ZC010', httpStatus: 403 },
   too_many_holds: { sqlstate: 'ZC008', httpStatus: 429 },
+  // rules
+  policy_conflict: { sqlstate: '40001', httpStatus: 409 },
+  policy_invalid: { sqlstate: 'F0000', httpStatus: 422 },
+  policy_version_unknown: { sqlstate: '42704', httpStatus: 404 },
   // jobs and runs
   job_invalid: { sqlstate: '22023', httpStatus: 422 },
   job_unknown: { sqlstate: '42704', httpStatus: 404 },

@@ -107,7 +107,7 @@ export function startServices(
     record,
     clock,
     policySet: () => policySet,
-    workflows: more.workflows ?? [],
+    workflows: () => more.workflows ?? [],
     humans: more.humans ?? plainHumans,
     connections: (name: string) => (name === 'crm' ? { name, labels: { env: 'prod' }, engine: 'postgres' } : undefined),
   };

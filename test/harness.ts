@@ -9,19 +9,21 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { startApp, type App } from '../src/app.ts';
 import { iterateEntries, readerFor } from '../src/audit/verify.ts';
-import { clientCredentials } from '../src/cli/login.ts';
+import { clientCredentials, deviceLogin } from '../src/cli/login.ts';
 import { parseConfiguration } from '../src/config/load.ts';
 import type { Configuration } from '../src/config/schema.ts';
 import { makeCertificate } from '../demo/certificate.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../demo/embedded-postgres.ts';
 import { statementLogSettings, statementsOf } from '../demo/statement-log.ts';
 import type { OidcAccount } from '../demo/oidc-configuration.ts';
-import { startOidcProvider } from '../demo/oidc-provider.ts';
+import { approveDeviceCode, startOidcProvider } from '../demo/oidc-provider.ts';
 
 export interface HarnessOptions {
   /** Run in database `crm` of the target as its superuser, before roles get their rights. */
   readonly schema: string;
   readonly configure?: (configuration: Record<string, unknown>) => void;
+  /** More people who can log in, see `person`. */
+  readonly accounts?: readonly OidcAccount[];
   /** Of the target and the control store. */
   readonly version?: 'embedded' | 'debian15';
 }
@@ -35,6 +37,8 @@ export interface Harness {
   readonly configuration: Configuration;
   /** An access token; people of the tests are service clients with an owner of their own, which is quicker than a browser. */
   token(who: Who): Promise<string>;
+  /** An access token of somebody who logs in with their password by the device flow. */
+  person(id: string): Promise<string>;
   api<T>(who: Who, method: string, route: string, body?: unknown): Promise<{ status: number; body: T }>;
   /** A connected client of the gateway; it is ended with the harness. */
   connect(who: Who, options?: pg.ClientConfig): Promise<pg.Client>;
@@ -128,8 +132,8 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
     }
     const names = Object.keys(owners) as Who[];
     const provider = await startOidcProvider({
-      accounts: people,
       services: names.map((id) => ({ id, secret, groups: groups[id] })),
+      accounts: [...people, ...(options.accounts ?? [])],
     });
     closing.push(() => provider.close());
     const certificate = await makeCertificate({ hosts: ['localhost', '127.0.0.1'] });
@@ -215,6 +219,12 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
       }
       return found;
     };
+    const person = async (id: string) => {
+      const onPrompt = ({ userCode }: { userCode: string }) =>
+        approveDeviceCode(provider.issuer, userCode, id, `${id}-password`);
+      const login = { issuer: provider.issuer, clientId: 'countersign-cli', audience: 'countersign', onPrompt };
+      return (await deviceLogin(login)).accessToken;
+    };
     const api = async <T>(who: Who, method: string, route: string, body?: unknown) => {
       const response = await fetch(`${app.apiUrl}/api/v1${route}`, {
         method,
@@ -251,6 +261,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
       dataDirectory,
       configuration,
       token,
+      person,
       api,
       connect,
       target: async <T extends object>(sql: string) => (await admin.query<T>(sql)).rows,

@@ -1,6 +1,12 @@
 import type { FastifyPluginAsync } from 'fastify';
 import { CountersignError } from '../errors.ts';
-import { jobVersions, latestJobVersions, type JobVersion } from '../store/jobs.ts';
+import {
+  jobVersions,
+  latestJobVersions,
+  versionStandings,
+  type JobVersion,
+  type VersionStanding,
+} from '../store/jobs.ts';
 import { findSession } from '../store/sessions.ts';
 import { caller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
@@ -88,9 +94,12 @@ export const jobRoutes =
     api.get('/jobs', async (request) => {
       const principal = await caller(request, services);
       const versions = await latestJobVersions(services.store);
-      return {
-        jobs: versions.filter((one) => services.dutiesOn(principal, one.connection).length > 0).map(publicVersion),
-      };
+      const visible = versions.filter((one) => services.dutiesOn(principal, one.connection).length > 0);
+      const standings = await versionStandings(
+        services.store,
+        visible.map((one) => one.job),
+      );
+      return { jobs: visible.map((one) => withStanding(publicVersion(one), standings)) };
     });
 
     api.get<{ Params: { job: string } }>('/jobs/:job', async (request) => {
@@ -105,9 +114,22 @@ export const jobRoutes =
         ['designer', 'approver', 'executor', 'auditor'],
         'see this job',
       );
-      return { versions: versions.map((version) => ({ ...publicVersion(version), content: version.content })) };
+      const standings = await versionStandings(services.store, [newest.job]);
+      return {
+        versions: versions.map((one) => ({ ...withStanding(publicVersion(one), standings), content: one.content })),
+      };
     });
   };
+
+function withStanding<T extends Pick<JobVersion, 'job' | 'version'>>(
+  version: T,
+  standings: readonly VersionStanding[],
+) {
+  const found = standings.find((one) => one.job === version.job && one.version === version.version);
+  if (found === undefined) return { ...version, standing: null };
+  const { job: _job, version: _version, ...standing } = found;
+  return { ...version, standing };
+}
 
 function publicVersion({ content: _content, ...version }: JobVersion) {
   return version;

@@ -42,6 +42,15 @@ export const principalRoutes =
       },
     );
 
+    api.get<{ Querystring: { all?: boolean } }>(
+      '/credentials',
+      { schema: { querystring: { type: 'object', properties: { all: { type: 'boolean' } } } } },
+      async (request) => {
+        const principal = await caller(request, services);
+        return { credentials: await services.listCredentials(principal, request.query.all === true) };
+      },
+    );
+
     api.delete<{ Params: { user: string } }>('/credentials/:user', async (request, reply) => {
       const principal = await caller(request, services);
       await services.revokeCredential(principal, request.params.user);

@@ -1,16 +1,20 @@
 /** Lists of requests as people look at them: what waits for me, what I asked for, everything that I may see. */
+import { dutiesFor } from '../approvals/policy-input.ts';
 import type { Standing } from '../approvals/standing.ts';
 import { CountersignError } from '../errors.ts';
-import type { Principal } from '../identity/principal.ts';
+import type { Duty, Principal } from '../identity/principal.ts';
 import type { RequestKind, RequestState } from '../store/database.ts';
 import { requestPage } from '../store/request-pages.ts';
 import { findRequest, type RequestRecord } from '../store/requests.ts';
+import { dutiesAnywhere } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 export type RequestViewName = 'waiting' | 'mine' | 'all';
 
 export interface ListQuery {
   readonly view?: RequestViewName;
+  /** The same as `view: waiting`. */
+  readonly inbox?: '1' | 'true';
   readonly state?: RequestState;
   readonly kind?: RequestKind;
   readonly connection?: string;
@@ -25,6 +29,7 @@ export const listQuery = {
   type: 'object',
   properties: {
     view: { type: 'string', enum: ['waiting', 'mine', 'all'] },
+    inbox: { type: 'string', enum: ['1', 'true'] },
     state: { type: 'string', enum: ['pending', 'approved', 'rejected', 'withdrawn', 'expired'] },
     kind: { type: 'string', maxLength: 20 },
     connection: { type: 'string', maxLength: 200 },
@@ -44,6 +49,12 @@ export function summary(request: RequestRecord) {
   return rest;
 }
 
+/** A change of rules is for everybody to see who holds any duty; everything else for those of its connection. */
+export function dutiesToSee(services: ApiServices, principal: Principal, request: RequestRecord): readonly Duty[] {
+  if (request.kind === 'policy') return [...dutiesAnywhere(principal, services)];
+  return services.dutiesOn(principal, request.connection);
+}
+
 /** One page. `next` is there when more may follow; a page can be short, also empty, and still have a next. */
 export async function requestView(
   services: ApiServices,
@@ -52,14 +63,18 @@ export async function requestView(
 ) {
   const { view } = query;
   const limit = Math.min(query.limit ?? defaultLimit, maxLimit);
-  const needed = view === 'waiting' ? (['approver'] as const) : undefined;
+  const needed = view === 'waiting' ? (['approver', 'admin'] as const) : undefined;
   const connections = services.connectionNames().filter((name) => {
     if (query.connection !== undefined && query.connection !== name) return false;
     const duties = services.dutiesOn(principal, name);
     return needed === undefined ? duties.length > 0 : needed.some((duty) => duties.includes(duty));
   });
+  // Requests about the rules have no connection.
+  const sees = needed ?? (['designer', 'approver', 'executor', 'auditor', 'admin'] as const);
+  const held = dutiesAnywhere(principal, services);
+  const seesRules = query.connection === undefined && sees.some((duty) => held.has(duty));
   const filter = {
-    connections,
+    connections: seesRules ? [...connections, ''] : connections,
     order: query.order ?? (view === 'waiting' ? 'oldest' : 'newest'),
     state: view === 'waiting' ? ('pending' as const) : query.state,
     kind: query.kind,
@@ -83,7 +98,7 @@ export async function requestView(
 async function entry(services: ApiServices, principal: Principal, id: string) {
   try {
     const { request, approvalsNeeded, approvalsGiven } = await services.requests.get(id);
-    const duties = services.dutiesOn(principal, request.connection);
+    const duties = dutiesFor(request, principal, services.dutiesOn);
     const you = await services.requests.standing(id, { principal, duties });
     const { reason } = request.evidence as { reason?: string };
     return { ...summary(request), reason, approvalsNeeded, approvalsGiven, you };

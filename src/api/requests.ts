@@ -1,8 +1,9 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
+import { dutiesFor } from '../approvals/policy-input.ts';
 import { lastApprovedBefore } from '../store/request-pages.ts';
 import { runByGrant } from '../store/runs.ts';
 import { caller, freshCaller, needDuty } from './caller.ts';
-import { listQuery, requestView, summary, type ListQuery } from './request-views.ts';
+import { dutiesToSee, listQuery, requestView, summary, type ListQuery } from './request-views.ts';
 import type { ApiServices } from './services.ts';
 
 const comment = {
@@ -20,19 +21,27 @@ export const requestRoutes =
     await Promise.resolve();
     api.get<{ Querystring: ListQuery }>('/requests', { schema: { querystring: listQuery } }, async (request) => {
       const principal = await caller(request, services);
-      const { view, state, limit } = request.query;
+      const { inbox, state, limit } = request.query;
+      const view = inbox === undefined ? request.query.view : 'waiting';
       if (view !== undefined) return requestView(services, principal, { ...request.query, view });
       const all = await services.requests.list({ state, limit });
-      return { requests: all.filter((one) => services.dutiesOn(principal, one.connection).length > 0).map(summary) };
+      return { requests: all.filter((one) => dutiesToSee(services, principal, one).length > 0).map(summary) };
     });
 
     /** The request, for whom it is. */
     const visible = async (request: FastifyRequest, id: string) => {
       const principal = await caller(request, services);
       const detail = await services.requests.get(id);
-      const duties = services.dutiesOn(principal, detail.request.connection);
-      needDuty(principal, duties, ['designer', 'approver', 'executor', 'auditor'], 'see this request');
-      return { ...detail, asker: { principal, duties } };
+      const seen = dutiesToSee(services, principal, detail.request);
+      needDuty(principal, seen, ['designer', 'approver', 'executor', 'auditor', 'admin'], 'see this request');
+      return { ...detail, asker: { principal, duties: dutiesFor(detail.request, principal, services.dutiesOn) } };
+    };
+
+    /** Whoever is asked anew who they are, and the duties of theirs that count for the request. */
+    const acting = async (request: FastifyRequest, id: string) => {
+      const principal = await freshCaller(request, services);
+      const { request: found } = await services.requests.get(id);
+      return { id: found.id, principal, duties: dutiesFor(found, principal, services.dutiesOn) };
     };
 
     api.get<{ Params: { id: string } }>('/requests/:id', async (request) => {
@@ -52,6 +61,8 @@ export const requestRoutes =
         grant,
         approvalsNeeded: detail.approvalsNeeded,
         approvalsGiven: detail.approvalsGiven,
+        steps: detail.steps,
+        reviews: detail.reviews,
         you,
         runId: run?.id,
         lastApproved: before && {
@@ -77,25 +88,55 @@ export const requestRoutes =
         `/requests/:id/${verdict}`,
         { schema: comment },
         async (request) => {
-          const principal = await freshCaller(request, services);
-          const { request: found } = await services.requests.get(request.params.id);
-          const duties = services.dutiesOn(principal, found.connection);
-          const decided = await services.requests.decide(
-            found.id,
-            principal,
-            duties,
-            verdict,
-            request.body.comment ?? '',
-          );
+          const { id, principal, duties } = await acting(request, request.params.id);
+          const decided = await services.requests.decide(id, principal, duties, verdict, request.body.comment ?? '');
           return { ...summary(decided.request), grant: decided.grant };
         },
       );
     }
 
     api.post<{ Params: { id: string } }>('/requests/:id/withdraw', async (request) => {
-      const principal = await caller(request, services);
-      const { request: found } = await services.requests.get(request.params.id);
-      const duties = services.dutiesOn(principal, found.connection);
-      return summary(await services.requests.withdraw(found.id, { principal, duties }));
+      const { id, principal, duties } = await acting(request, request.params.id);
+      return summary(await services.requests.withdraw(id, { principal, duties }));
     });
+
+    api.post<{ Params: { id: string }; Body: { reason: string } }>(
+      '/requests/:id/break-glass',
+      {
+        schema: {
+          body: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['reason'],
+            properties: { reason: { type: 'string', maxLength: 4_000 } },
+          },
+        },
+      },
+      async (request) => {
+        const { id, principal } = await acting(request, request.params.id);
+        return summary(await services.requests.breakGlass.ask(id, principal, request.body.reason));
+      },
+    );
+
+    api.post<{ Params: { id: string }; Body: { verdict: 'ok' | 'object'; comment?: string } }>(
+      '/requests/:id/review',
+      {
+        schema: {
+          body: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['verdict'],
+            properties: {
+              verdict: { type: 'string', enum: ['ok', 'object'] },
+              comment: { type: 'string', maxLength: 4_000 },
+            },
+          },
+        },
+      },
+      async (request) => {
+        const { id, principal, duties } = await acting(request, request.params.id);
+        const { verdict, comment = '' } = request.body;
+        return summary(await services.requests.breakGlass.review(id, { principal, duties }, verdict, comment));
+      },
+    );
   };

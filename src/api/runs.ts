@@ -2,7 +2,10 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { CountersignError } from '../errors.ts';
 import type { ChunkFile, ChunkRef } from '../jobs/runner-api.ts';
 import type { Principal } from '../identity/principal.ts';
-import { recentRuns, runById } from '../store/runs.ts';
+import { runProgress } from '../jobs/run-progress.ts';
+import type { RunState, RunStatus } from '../jobs/runner-api.ts';
+import { findGrant } from '../store/grants.ts';
+import { listRuns, runById } from '../store/runs.ts';
 import { caller, freshCaller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
@@ -49,23 +52,76 @@ export const runRoutes =
       },
     );
 
-    api.get('/runs', async (request) => {
-      const principal = await caller(request, services);
-      const runs = await recentRuns(services.store, 200);
-      return { runs: runs.filter((run) => services.dutiesOn(principal, run.connection).length > 0) };
-    });
+    api.get<{ Querystring: { job?: string; state?: RunState; before?: string; limit?: number } }>(
+      '/runs',
+      {
+        schema: {
+          querystring: {
+            type: 'object',
+            properties: {
+              job: { type: 'string', maxLength: 100 },
+              state: { type: 'string', enum: ['running', 'paused', 'completed', 'failed', 'killed'] },
+              before: { type: 'string', maxLength: 100 },
+              limit: { type: 'integer', minimum: 1, maximum: 1_000 },
+            },
+          },
+        },
+      },
+      async (request) => {
+        const principal = await caller(request, services);
+        const { limit = 200, ...filter } = request.query;
+        const connections = services.connectionNames().filter((name) => services.dutiesOn(principal, name).length > 0);
+        const runs = await listRuns(services.store, { ...filter, connections, limit: limit + 1 });
+        const shown = runs.slice(0, limit);
+        return { runs: shown, next: runs.length > limit ? (shown.at(-1)?.id ?? null) : null };
+      },
+    );
 
-    api.get<RunParams>('/runs/:id', async (request) => {
+    const visible = async (request: FastifyRequest<RunParams>): Promise<RunStatus> => {
       const principal = await caller(request, services);
       const status = await services.ledger.status(request.params.id);
-      needDuty(
-        principal,
-        services.dutiesOn(principal, status.connection),
-        ['designer', 'approver', 'executor', 'auditor'],
-        'see this run',
-      );
+      const duties = services.dutiesOn(principal, status.connection);
+      needDuty(principal, duties, ['designer', 'approver', 'executor', 'auditor'], 'see this run');
       return status;
+    };
+    const requestOf = async ({ grantId }: RunStatus) => (await findGrant(services.store, grantId))?.requestId ?? null;
+
+    api.get<RunParams>('/runs/:id', async (request) => {
+      const status = await visible(request);
+      return { ...status, request: await requestOf(status) };
     });
+
+    /** The same for somebody who watches: small, however many chunks there are. */
+    api.get<RunParams>('/runs/:id/progress', async (request) => {
+      const status = await visible(request);
+      return { ...(await runProgress(services.store, status)), request: await requestOf(status) };
+    });
+
+    /** The exact text whose digest is in the log. */
+    api.get<RunParams>('/runs/:id/manifest', async (request, reply) => {
+      const status = await visible(request);
+      const text = (await runById(services.store, status.runId))?.manifest_json;
+      if (text === undefined || text === null)
+        throw new CountersignError('not_found', `run ${status.runId} is ${status.state}: it has no manifest`, {
+          hint: 'a run has a manifest once it is completed',
+        });
+      return reply.type('application/json').send(text);
+    });
+
+    /** Failed chunks are planned again, all or one; who may is who may work on the run. */
+    api.post<RunParams & { Body: { chunk?: number } }>(
+      '/runs/:id/retry',
+      { schema: bodySchema({ chunk: { type: 'integer', minimum: 0 } }, []) },
+      async (request) => {
+        const principal = await executor(request, freshCaller);
+        const { id } = request.params;
+        const { grantId } = await services.ledger.status(id);
+        const grant = await findGrant(services.store, grantId);
+        if (grant === undefined) throw new Error(`run ${id} has no grant`);
+        const retried = await services.ledger.retry(id, principal.id, grant.expiresAt, request.body.chunk);
+        return { retried, ...(await services.ledger.status(id)) };
+      },
+    );
 
     api.post<RunParams>('/runs/:id/credential', async (request) => {
       const principal = await executor(request, freshCaller);

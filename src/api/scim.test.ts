@@ -9,7 +9,7 @@ import type { Principal } from '../identity/principal.ts';
 import { ScimDirectory } from '../identity/scim.ts';
 import { sha256Hex } from '../lib/canonical-json.ts';
 import { humanKey } from '../policy/entities.ts';
-import { upsertPrincipal } from '../store/principals.ts';
+import { findPrincipal, upsertPrincipal } from '../store/principals.ts';
 import { scimRoutes } from './scim.ts';
 import type { ApiServices } from './services.ts';
 
@@ -376,6 +376,21 @@ describe('groups', () => {
     assert.deepEqual(user1.body['groups'], [{ value: id, display: 'writers', type: 'direct' }]);
     assert.equal((await scim('DELETE', `/Groups/${id}`)).status, 204);
     assert.deepEqual(await directory.groupsOf('corp:eli'), []);
+  });
+
+  it('count for the accounts of their members', async () => {
+    await upsertPrincipal(store.store, person('corp:dana', ['readers', 'old']), new Date());
+    const account = { ...person('etl'), kind: 'service' as const, human: 'corp:dana' };
+    await upsertPrincipal(store.store, account, new Date());
+    const dana = await user('dana');
+    const groupsNow = async () => (await findPrincipal(store.store, 'corp:dana'))?.groups;
+    assert.deepEqual(await groupsNow(), []);
+    ended = [];
+    const id = await group('readers', dana);
+    assert.deepEqual(await groupsNow(), ['readers']);
+    assert.deepEqual(ended.toSorted(), ['corp:dana: groups_changed', 'etl: groups_changed']);
+    await scim('DELETE', `/Groups/${id}`);
+    assert.deepEqual(await groupsNow(), []);
   });
 
   it('have names of their own and members that are users', async () => {

@@ -6,7 +6,10 @@ import type { TransparencyLog } from '../audit/log.ts';
 import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { RuleService } from '../approvals/rule-service.ts';
 import type { CountersignError } from '../errors.ts';
+import type { CredentialDescription } from '../identity/credentials.ts';
+import type { Humans } from '../identity/humans.ts';
 import type { Proof } from '../identity/fresh-groups.ts';
 import type { CliLogin } from '../identity/providers.ts';
 import type { PageLogin } from '../identity/page-login.ts';
@@ -14,11 +17,15 @@ import type { Leavers } from '../identity/leavers.ts';
 import type { SamlLogin } from '../identity/saml.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
+import type { ServiceAccounts } from '../identity/service-accounts.ts';
 import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
+import type { Inheritance } from '../approvals/inheritance.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { MaskingTemplate } from '../masking/policy.ts';
+import type { MaskTrial, TriedMask } from '../masking/trial.ts';
 import type { ChangeFeed } from '../store/changes.ts';
 import type { Store } from '../store/database.ts';
 import type { SeenPrincipal } from '../store/principals.ts';
@@ -29,7 +36,19 @@ export interface ApiConnection {
   readonly name: string;
   readonly engine: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly target: { readonly host: string; readonly port: number; readonly database: string; readonly tls: string };
   readonly masks: readonly { readonly column: string; readonly mask: string; readonly rule: string }[];
+  /** Why its columns are not known now: the target could not be asked. */
+  readonly problem: { readonly code: string; readonly message: string } | null;
+}
+
+export interface ReachedTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly systemIdentifier: string;
+  readonly serverVersion: string;
+  readonly tookMs: number;
 }
 
 export interface ApiServices {
@@ -69,13 +88,27 @@ export interface ApiServices {
   readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
   readonly connectionNames: () => readonly string[];
   readonly describeConnection: (name: string) => Promise<ApiConnection>;
+  /** undefined: there is none of that name. */
+  readonly connectionLabels: (name: string) => Readonly<Record<string, string>> | undefined;
+  /** What a connection with these labels would have. */
+  readonly inheritedBy: (labels: Readonly<Record<string, string>>) => Inheritance;
+  /** Asks the target who it is. @throws target_unreachable, target_login_failed, target_certificate_untrusted */
+  readonly testConnection: (name: string) => Promise<ReachedTarget>;
+  readonly maskingTemplates: () => readonly MaskingTemplate[];
+  /** A value masked as on a connection with these labels; `hash` uses a key of its own, made for this one answer. */
+  readonly tryMask: (labels: Readonly<Record<string, string>>, trial: MaskTrial) => TriedMask;
   readonly issueCredential: (
     principal: Principal,
     connection: string | undefined,
     ttlMs: number | undefined,
   ) => Promise<RunCredential>;
   readonly revokeCredential: (principal: Principal, user: string) => Promise<void>;
+  /** Those of the principal that can still be used; an admin may ask for everybody's. */
+  readonly listCredentials: (principal: Principal, all: boolean) => Promise<CredentialDescription[]>;
+  readonly humans: Humans;
+  readonly accounts: ServiceAccounts;
   readonly requests: RequestService;
+  readonly rules: RuleService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
   readonly draftFromSession: (session: StoredSession) => Promise<JobDraft>;

@@ -72,7 +72,7 @@ export interface GrantPlan {
 }
 
 export interface GrantInput {
-  readonly kind: RequestKind;
+  readonly kind: Exclude<RequestKind, 'policy'>;
   /** For kind `job`. */
   readonly job?: GrantJob | undefined;
   /** For kind `statement`. */

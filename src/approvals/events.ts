@@ -7,6 +7,11 @@ export type ApprovalEventType =
   | 'request.decided'
   | 'request.refused' // somebody may not ask for, decide on or withdraw a request
   | 'request.closed'
+  | 'request.escalated' // a step waited too long: further groups may decide, or are told
+  | 'request.break-glass'
+  | 'request.reviewed'
+  | 'policy.applied'
+  | 'policy.refused'
   | 'grant.created'
   | 'grant.consumed'
   | 'grant.void' // drift, revocation, or its time is up (state `expired`)

@@ -30,22 +30,15 @@ import { decisionsOf, lockRequest, type DecisionRecord, type RequestRecord } fro
 import { drift, grantDigest, type GrantInput } from './digest.ts';
 import { actor, type RecordEvent } from './events.ts';
 import { refusalError, refusalMembers, refusalOf, unknownRequest, type Refusal } from './refusal.ts';
-import {
-  approvedInput,
-  independentApprovers,
-  keysOf,
-  subjectOf,
-  type ConnectionLookup,
-  type RequestSubject,
-} from './subject.ts';
-import type { Workflow } from './workflow.ts';
+import { approvedInput, caseOf, keysOf, subjectOf, type ConnectionLookup, type RequestSubject } from './subject.ts';
+import { approvalsNeeded, progressOf, type Workflow } from './workflow.ts';
 
 export interface GrantServiceOptions {
   readonly store: Store;
   readonly record: RecordEvent;
   readonly clock: Clock;
   readonly policySet: () => PolicySet;
-  readonly workflows: readonly Workflow[];
+  readonly workflows: () => readonly Workflow[];
   readonly connections: ConnectionLookup;
   readonly humans: HumanSource;
 }
@@ -213,15 +206,18 @@ export class GrantService {
     let subject: RequestSubject;
     try {
       const keys = await keysOf(transaction, humans, request, decisions, principal);
-      subject = subjectOf(request, decisions, workflows, connections, keys);
+      subject = subjectOf(request, decisions, workflows(), connections, keys);
     } catch (error) {
       // The connection is gone, or the stored input was changed: a refusal that the log has to know of.
       if (!(error instanceof CountersignError)) throw error;
       return { code: error.code, policies: [], reason: error.message, hint: error.hint };
     }
+    if (subject.input.kind === 'policy') {
+      return { code: 'grant_missing', policies: [], reason: 'a change of rules is applied, not executed' };
+    }
     const { executors } = subject.input;
     return (
-      notApproved(request, grant, decisions, subject) ??
+      notApproved(request, grant, decisions, subject, this.#options.clock.now()) ??
       refusalOf(mayExecute(policySet(), { principal, duties }, subject.duty)) ??
       notAmong(principal, duties, executors) ??
       otherSession(request, subject.input, claim.sessionId)
@@ -269,12 +265,14 @@ function notApproved(
   grant: GrantRecord,
   decisions: readonly DecisionRecord[],
   subject: RequestSubject,
+  nowMs: number,
 ): Refusal | undefined {
-  const approvals = independentApprovers(subject, decisions).size;
-  const needed = subject.workflow.approvals.count;
+  const progress = progressOf(subject.workflow, caseOf(request, subject, decisions), nowMs);
+  const approvals = progress.steps.reduce((sum, step) => sum + step.approvers.length, 0);
+  const needed = approvalsNeeded(subject.workflow);
   const rejected = decisions.some((decision) => decision.verdict === 'reject');
   const sound = request.state === 'approved' && grant.digest === request.digest && !rejected;
-  if (sound && approvals >= needed) return undefined;
+  if (sound && progress.state === 'complete') return undefined;
   return {
     code: 'grant_missing',
     policies: ['countersign/approvals'],

@@ -6,6 +6,8 @@ import type { AuthorRecord, Database } from '../store/database.ts';
 import { countPending, type RequestRecord } from '../store/requests.ts';
 import type { GrantInput } from './digest.ts';
 import { actor, type ApprovalEvent } from './events.ts';
+import type { PolicyInput } from './policy-input.ts';
+import type { RequestTraits } from './workflow.ts';
 
 export interface NewRequest {
   readonly requester: Principal;
@@ -15,19 +17,29 @@ export interface NewRequest {
   /** For people, e.g. `customers-export version 1`. Holds no masked value. */
   readonly title: string;
   /** What will run; its kind is the request's kind. For a job its authors are the request's authors. */
-  readonly input: GrantInput;
+  readonly input: GrantInput | PolicyInput;
   /** For kind `job`: the stored version that `input.job` describes. */
   readonly jobVersion?: number | undefined;
   /** For kind `statement` and `session`: the session that waits, the only one that can use the grant. */
   readonly sessionId?: string | undefined;
   /** Plan, masked sample, lineage: what the approver sees beside the digest. Masked. */
   readonly evidence?: object | undefined;
+  /** By which a workflow may be chosen; what is not known counts as the most dangerous. */
+  readonly traits?: RequestTraits | undefined;
   /** Shortens the workflow's waiting time, never lengthens it. */
   readonly expiresMs?: number | undefined;
 }
 
 /** Whose work it is. @throws input_invalid when the ask does not fit its kind */
 export function authorsOf({ input, requester, jobVersion, sessionId }: NewRequest): readonly AuthorRecord[] {
+  const { id, human, displayName, kind: as } = requester;
+  const asRequester: AuthorRecord = {
+    human,
+    name: displayName,
+    role: 'requester',
+    ...(as === 'service' ? { principal: id } : {}),
+  };
+  if (input.kind === 'policy') return [asRequester];
   const { job, statement, kind } = input;
   if (kind === 'job') {
     if (job === undefined || jobVersion === undefined) {
@@ -42,8 +54,7 @@ export function authorsOf({ input, requester, jobVersion, sessionId }: NewReques
   if (sessionId === undefined) {
     throw new CountersignError('input_invalid', `a ${kind} request names the session that waits for it`);
   }
-  const { id, human, displayName, kind: as } = requester;
-  return [{ human, name: displayName, role: 'requester', ...(as === 'service' ? { principal: id } : {}) }];
+  return [asRequester];
 }
 
 /** Counts under a lock of this human, so that parallel sessions cannot each see the last free place. */

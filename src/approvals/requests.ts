@@ -14,17 +14,18 @@
 import { sql, type Transaction } from 'kysely';
 import type pg from 'pg';
 import { CountersignError } from '../errors.ts';
-import type { Duty, Principal } from '../identity/principal.ts';
+import type { Principal, Duty } from '../identity/principal.ts';
 import { sha256Hex, type Json } from '../lib/canonical-json.ts';
 import { newId, type Clock } from '../lib/clock.ts';
-import { mayDecide, mayRequest, mayWithdraw } from '../policy/duty.ts';
+import { mayRequest, mayWithdraw } from '../policy/duty.ts';
 import type { PolicySet } from '../policy/engine.ts';
 import { notifyChange } from '../store/changes.ts';
-import type { Database, RequestState, Store } from '../store/database.ts';
-import { grantOfRequest, insertGrant, type GrantRecord } from '../store/grants.ts';
+import type { Database, RequestState, Store, StoreOrTransaction } from '../store/database.ts';
+import { grantOfRequest, type GrantRecord } from '../store/grants.ts';
 import {
   closeRequest,
   decisionsOf,
+  dueAt,
   duePendingRequests,
   orphanedRequests,
   findRequest,
@@ -32,29 +33,34 @@ import {
   insertRequest,
   listRequests,
   lockRequest,
+  setStepDue,
   type DecisionRecord,
   type RequestFilter,
   type RequestRecord,
 } from '../store/requests.ts';
+import { reviewsOf, type ReviewRecord } from '../store/reviews.ts';
+import { grantFor, type RuleChanger } from './approving.ts';
+import { BreakGlassService } from './break-glass.ts';
 import { grantInputJson } from './digest.ts';
 import type { HumanSource } from '../identity/humans.ts';
 import { actor, type RecordEvent } from './events.ts';
 import { authorsOf, createdEvent, limitHolds, type NewRequest } from './new-request.ts';
-import { standingOf, type Asker, type Standing } from './standing.ts';
+import { escalateDue } from './escalation.ts';
+import { policyInputJson } from './policy-input.ts';
 import { refusalError, refusalMembers, refusalOf, unknownRequest } from './refusal.ts';
 import {
-  connectionOf,
-  independentApprovers,
-  keysOf,
-  outsideGroups,
-  secondWord,
-  subjectOf,
-  workflowOf,
-  type ConnectionLookup,
-  type RequestSubject,
-} from './subject.ts';
+  progressAt,
+  refuseDecision,
+  standingOf,
+  stepViews,
+  type Asker,
+  type Opened,
+  type Standing,
+  type StepView,
+} from './standing.ts';
+import { connectionOf, keysOf, subjectOf, workflowOf, type ConnectionLookup } from './subject.ts';
 import { RequestWatcher, requestChannel } from './watcher.ts';
-import type { Workflow } from './workflow.ts';
+import { approvalsNeeded, stepsOf, type Progress, type Workflow } from './workflow.ts';
 
 export interface RequestServiceOptions {
   readonly store: Store;
@@ -63,9 +69,11 @@ export interface RequestServiceOptions {
   readonly record: RecordEvent;
   readonly clock: Clock;
   readonly policySet: () => PolicySet;
-  readonly workflows: readonly Workflow[];
+  readonly workflows: () => readonly Workflow[];
   readonly connections: ConnectionLookup;
   readonly humans: HumanSource;
+  /** Carries out approved changes of rules. Without it such a request is refused. */
+  readonly rules?: RuleChanger | undefined;
   /** Pending statement requests that one human may have at a time; no limit when left out. */
   readonly maxHoldsPerHuman?: number | undefined;
   /** How often a waiter looks by itself. Default 2000. */
@@ -78,6 +86,8 @@ export interface RequestDetail {
   readonly grant: GrantRecord | undefined;
   readonly approvalsNeeded: number;
   readonly approvalsGiven: number;
+  readonly steps: readonly StepView[];
+  readonly reviews: readonly ReviewRecord[];
 }
 
 export interface DecideResult {
@@ -95,9 +105,14 @@ const maxClosedAtOnce = 500;
 export class RequestService {
   readonly #options: RequestServiceOptions;
   readonly #watcher: RequestWatcher;
+  readonly breakGlass: BreakGlassService;
 
   constructor(options: RequestServiceOptions) {
     this.#options = options;
+    this.breakGlass = new BreakGlassService({
+      ...options,
+      open: (store, request, asker, others) => this.#open(store, request, asker, others),
+    });
     this.#watcher = new RequestWatcher(options.pool.options);
   }
 
@@ -110,7 +125,7 @@ export class RequestService {
   async create(ask: NewRequest): Promise<RequestRecord> {
     const { store, record, clock, workflows, maxHoldsPerHuman } = this.#options;
     const { input, requester, duties } = ask;
-    const connection = connectionOf(this.#options.connections, ask.connection);
+    const connection = input.kind === 'policy' ? undefined : connectionOf(this.#options.connections, ask.connection);
     const policySet = this.#options.policySet();
     const refused = refusalOf(mayRequest(policySet, { principal: requester, duties }, input.kind, connection));
     if (refused !== undefined) {
@@ -118,10 +133,11 @@ export class RequestService {
       throw refusalError(refused);
     }
     const authors = authorsOf(ask);
-    const workflow = workflowOf(input, connection, workflows);
+    const workflow = workflowOf(input, connection, workflows(), ask.traits);
+    const stepMs = stepsOf(workflow)[0]?.timeLimitMs;
     const createdAt = new Date(clock.now());
     const waitMs = Math.min(ask.expiresMs ?? workflow.expiresMs, workflow.expiresMs);
-    const digestInputJson = grantInputJson(input);
+    const digestInputJson = input.kind === 'policy' ? policyInputJson(input) : grantInputJson(input);
     const request: RequestRecord = {
       id: newId('req'),
       kind: input.kind,
@@ -131,15 +147,20 @@ export class RequestService {
       requesterId: requester.id,
       requesterHuman: requester.human,
       authors,
-      job: input.job?.name,
+      job: input.kind === 'policy' ? undefined : input.job?.name,
       jobVersion: ask.jobVersion,
       sessionId: ask.sessionId,
       digest: sha256Hex(digestInputJson),
       digestInputJson,
-      evidence: ask.evidence ?? {},
+      evidence: { ...ask.evidence, ...(ask.traits === undefined ? {} : { traits: ask.traits }) },
       createdAt,
       expiresAt: new Date(createdAt.getTime() + waitMs),
       closedAt: undefined,
+      stepDueAt: stepMs === undefined ? undefined : new Date(createdAt.getTime() + stepMs),
+      escalatedSteps: 0,
+      breakGlass: undefined,
+      reviewDueAt: undefined,
+      confirmedAt: undefined,
     };
     await store.transaction().execute(async (transaction) => {
       if (input.kind === 'statement' && maxHoldsPerHuman !== undefined) {
@@ -171,51 +192,60 @@ export class RequestService {
     if (text.length > maxCommentLength || text.includes('\0')) {
       throw new CountersignError('input_invalid', `a comment has at most ${maxCommentLength} characters and no NUL`);
     }
-    return this.#onPending(requestId, async (transaction, request) => {
-      const { policySet, workflows, connections, humans, record, clock } = this.#options;
-      const before = await decisionsOf(transaction, requestId);
-      const keys = await keysOf(transaction, humans, request, before, principal);
-      const subject = subjectOf(request, before, workflows, connections, keys);
-      const refused =
-        secondWord(principal, before, request, keys) ??
-        refusalOf(mayDecide(policySet(), { principal, duties }, subject.duty, verdict)) ??
-        outsideGroups(principal, subject);
-      if (refused !== undefined) {
+    const result = await this.#onPending(
+      requestId,
+      async (transaction, request): Promise<DecideResult | CountersignError> => {
+        const { policySet, record, clock } = this.#options;
+        const opened = await this.#open(transaction, request, principal);
+        const nowMs = clock.now();
+        const refused =
+          refuseDecision(policySet(), { principal, duties }, verdict, opened, nowMs) ??
+          (verdict === 'approve' && request.breakGlass !== undefined
+            ? await this.breakGlass.refusal(transaction, principal, requestId)
+            : undefined);
+        if (refused !== undefined) {
+          await record({
+            type: 'request.refused',
+            action: verdict,
+            request: requestId,
+            ...actor(principal),
+            ...refusalMembers(refused),
+          });
+          return refusalError(refused);
+        }
+        const decision: DecisionRecord = {
+          requestId,
+          human: principal.human,
+          principalId: principal.id,
+          verdict,
+          comment: text,
+          decidedAt: new Date(momentAfter(opened, nowMs)),
+          groups: principal.groups,
+        };
+        await insertDecision(transaction, decision);
+        await notifyChange(transaction, 'requests', requestId);
+        const decisions = [...opened.decisions, decision];
         await record({
-          type: 'request.refused',
-          action: verdict,
+          type: 'request.decided',
           request: requestId,
+          digest: request.digest,
+          verdict,
+          comment: text,
           ...actor(principal),
-          ...refusalMembers(refused),
         });
-        return refusalError(refused);
-      }
-      const decision: DecisionRecord = {
-        requestId,
-        human: principal.human,
-        principalId: principal.id,
-        verdict,
-        comment: text,
-        decidedAt: new Date(clock.now()),
-      };
-      await insertDecision(transaction, decision);
-      await notifyChange(transaction, 'requests', requestId);
-      await record({
-        type: 'request.decided',
-        request: requestId,
-        digest: request.digest,
-        verdict,
-        comment: text,
-        ...actor(principal),
-      });
-      if (verdict === 'reject') {
-        return { request: await this.#close(transaction, request, 'rejected', actor(principal)), grant: undefined };
-      }
-      const approvals = independentApprovers(subject, [...before, decision]).size;
-      if (approvals < subject.workflow.approvals.count) return { request, grant: undefined };
-      const grant = await this.#grant(transaction, request, subject);
-      return { request: await this.#close(transaction, request, 'approved', actor(principal)), grant };
-    });
+        if (verdict === 'reject') {
+          return { request: await this.#close(transaction, request, 'rejected', actor(principal)), grant: undefined };
+        }
+        const progress = progressAt({ ...opened, decisions }, nowMs);
+        if (progress.state === 'complete') {
+          const grant = await grantFor(this.#options, transaction, { ...opened, decisions });
+          return { request: await this.#close(transaction, request, 'approved', actor(principal)), grant };
+        }
+        return { request: await this.#nextStep(transaction, request, progress), grant: undefined };
+      },
+    );
+    if (result.request.kind === 'policy' && result.grant?.state === 'consumed') await this.#options.rules?.applied();
+    return result;
   }
 
   /**
@@ -229,9 +259,8 @@ export class RequestService {
   ): Promise<RequestRecord> {
     return this.#onPending(requestId, async (transaction, request) => {
       if ('reason' in by) return this.#close(transaction, request, 'withdrawn', { reason: by.reason });
-      const { policySet, workflows, connections, humans, record } = this.#options;
-      const keys = await keysOf(transaction, humans, request, [], by.principal);
-      const subject = subjectOf(request, [], workflows, connections, keys);
+      const { policySet, record } = this.#options;
+      const { subject } = await this.#open(transaction, request, by.principal);
       const refused = refusalOf(mayWithdraw(policySet(), by, subject.duty));
       if (refused === undefined) return this.#close(transaction, request, 'withdrawn', actor(by.principal));
       const members = { ...actor(by.principal), ...refusalMembers(refused) };
@@ -273,7 +302,7 @@ export class RequestService {
         const request = await findRequest(store, requestId);
         if (request === undefined) throw unknownRequest(requestId);
         if (request.state !== 'pending') return request.state;
-        const leftMs = request.expiresAt.getTime() - clock.now();
+        const leftMs = dueAt(request).getTime() - clock.now();
         if (leftMs <= 0) await this.#expire(requestId);
         else if (signal.aborted) await this.#withdrawAbandoned(requestId);
         else await subscription.next(Math.min(leftMs, pollMs ?? 2_000), signal);
@@ -285,30 +314,41 @@ export class RequestService {
 
   /** @throws request_unknown */
   async get(requestId: string): Promise<RequestDetail> {
-    const { store, workflows, connections, humans } = this.#options;
+    const { store, clock } = this.#options;
     const request = await findRequest(store, requestId);
     if (request === undefined) throw unknownRequest(requestId);
-    const decisions = await decisionsOf(store, requestId);
-    const keys = await keysOf(store, humans, request, decisions);
-    const subject = subjectOf(request, decisions, workflows, connections, keys);
+    const opened = await this.#open(store, request);
+    const steps = stepViews(opened, clock.now());
     return {
       request,
-      decisions,
+      decisions: opened.decisions,
       grant: await grantOfRequest(store, requestId),
-      approvalsNeeded: subject.workflow.approvals.count,
-      approvalsGiven: independentApprovers(subject, decisions).size,
+      approvalsNeeded: approvalsNeeded(opened.subject.workflow),
+      approvalsGiven: steps.reduce((sum, step) => sum + step.approvals.length, 0),
+      steps,
+      reviews: request.breakGlass === undefined ? [] : await reviewsOf(store, requestId),
     };
   }
 
-  /** What this principal may do with the request now, and in words why not. For the page; `decide` checks again. */
+  /** What this principal may do with the request now, and in words why not; `decide` checks again. @throws request_unknown */
   async standing(requestId: string, asker: Asker): Promise<Standing> {
-    const { store, policySet, workflows, connections, humans } = this.#options;
+    const { store, policySet, clock } = this.#options;
     const request = await findRequest(store, requestId);
     if (request === undefined) throw unknownRequest(requestId);
-    const decisions = await decisionsOf(store, requestId);
-    const keys = await keysOf(store, humans, request, decisions, asker.principal);
-    const subject = subjectOf(request, decisions, workflows, connections, keys);
-    return standingOf({ policySet: policySet(), request, decisions, subject, keys, asker });
+    const opened = await this.#open(store, request, asker.principal);
+    const isPending = request.state === 'pending';
+    const more = {
+      approve:
+        isPending && request.breakGlass ? await this.breakGlass.blocked(store, asker.principal, requestId) : undefined,
+      'break-glass': await this.breakGlass.whyNotAsk(store, request, asker.principal),
+      review: await this.breakGlass.whyNotReview(store, request, asker),
+    };
+    return standingOf(policySet(), asker, opened, more, clock.now());
+  }
+
+  /** Steps that waited too long are given to further groups, or those are told. Returns the requests. Call it now and then. */
+  escalateDue(): Promise<string[]> {
+    return escalateDue({ ...this.#options, open: (store, request) => this.#open(store, request) });
   }
 
   /** Newest first. */
@@ -329,7 +369,7 @@ export class RequestService {
       const request = await lockRequest(transaction, requestId);
       if (request === undefined) return unknownRequest(requestId);
       if (request.state !== 'pending') return notPending(requestId, request.state);
-      if (clock.now() >= request.expiresAt.getTime()) {
+      if (clock.now() >= dueAt(request).getTime()) {
         await this.#close(transaction, request, 'expired', {});
         return notPending(requestId, 'expired');
       }
@@ -355,20 +395,24 @@ export class RequestService {
     return { ...request, state, closedAt };
   }
 
-  async #grant(transaction: StoreTransaction, request: RequestRecord, subject: RequestSubject): Promise<GrantRecord> {
-    const { record, clock } = this.#options;
-    const createdAt = new Date(clock.now());
-    const usableMs = Math.min(subject.input.expiry.durationMs, subject.workflow.grantExpiresMs);
-    const grant = await insertGrant(transaction, {
-      id: newId('grant'),
-      requestId: request.id,
-      digest: request.digest,
-      createdAt,
-      expiresAt: new Date(createdAt.getTime() + usableMs),
-    });
-    const expiresAt = grant.expiresAt.toISOString();
-    await record({ type: 'grant.created', grant: grant.id, request: request.id, digest: grant.digest, expiresAt });
-    return grant;
+  /** Everything that a decision depends on, with whoever asks among those who are compared. */
+  async #open(
+    store: StoreOrTransaction,
+    request: RequestRecord,
+    asker?: Principal,
+    others?: readonly string[],
+  ): Promise<Opened> {
+    const { workflows, connections, humans } = this.#options;
+    const decisions = await decisionsOf(store, request.id);
+    const keys = await keysOf(store, humans, request, decisions, asker, others);
+    return { request, decisions, keys, subject: subjectOf(request, decisions, workflows(), connections, keys) };
+  }
+
+  async #nextStep(transaction: StoreTransaction, request: RequestRecord, { steps }: Progress): Promise<RequestRecord> {
+    const dueAtMs = steps.find((step) => step.state === 'open')?.dueAtMs;
+    const stepDueAt = dueAtMs === undefined ? undefined : new Date(dueAtMs);
+    await setStepDue(transaction, request.id, stepDueAt);
+    return { ...request, stepDueAt };
   }
 
   /** False when somebody else closed it first, or its time is not up. */
@@ -376,7 +420,7 @@ export class RequestService {
     const { store, clock } = this.#options;
     return store.transaction().execute(async (transaction) => {
       const request = await lockRequest(transaction, requestId);
-      if (request?.state !== 'pending' || clock.now() < request.expiresAt.getTime()) return false;
+      if (request?.state !== 'pending' || clock.now() < dueAt(request).getTime()) return false;
       await this.#close(transaction, request, 'expired', {});
       return true;
     });
@@ -390,6 +434,12 @@ export class RequestService {
       if (!(error instanceof CountersignError && error.code === 'request_not_pending')) throw error;
     }
   }
+}
+
+/** Decisions are replayed in their order, so no two of a request have one time, whatever the clocks of nodes say. */
+function momentAfter({ request, decisions }: Opened, nowMs: number): number {
+  const asked = request.breakGlass === undefined ? nowMs : Date.parse(request.breakGlass.at);
+  return Math.max(nowMs, asked, (decisions.at(-1)?.decidedAt.getTime() ?? 0) + 1);
 }
 
 function notPending(requestId: string, state: string): CountersignError {

@@ -9,14 +9,26 @@ import type { AuthorRecord, StoreOrTransaction } from '../store/database.ts';
 import { jobVersion } from '../store/jobs.ts';
 import type { DecisionRecord, RequestRecord } from '../store/requests.ts';
 import type { GrantInput } from './digest.ts';
+import type { PolicyInput } from './policy-input.ts';
 import type { Refusal } from './refusal.ts';
-import { workflowFor, type Workflow } from './workflow.ts';
+import {
+  placesOf,
+  stepsOf,
+  underBreakGlass,
+  whyNot,
+  workflowFor,
+  type RequestTraits,
+  type StepDecision,
+  type Workflow,
+  type WorkflowCase,
+} from './workflow.ts';
 
 /** The connection as configured now; undefined when there is none of this name. */
 export type ConnectionLookup = (name: string) => PolicyConnection | undefined;
 
 export interface RequestSubject {
-  readonly input: GrantInput;
+  readonly input: GrantInput | PolicyInput;
+  /** As it counts for this request: under break-glass it asks for less before, and for a review afterwards. */
   readonly workflow: Workflow;
   readonly duty: DutyRequest;
 }
@@ -31,13 +43,20 @@ export function connectionOf(lookup: ConnectionLookup, name: string): PolicyConn
  * What was asked for, from its digested form: the stored text is used only if it still has the stored digest.
  * @throws CountersignError `grant_void` when it has not.
  */
-export function approvedInput(request: RequestRecord): GrantInput {
+export function storedInput(request: RequestRecord): GrantInput | PolicyInput {
   if (sha256Hex(request.digestInputJson) !== request.digest) {
     throw new CountersignError('grant_void', `the stored input of request ${request.id} does not have its digest`, {
       hint: 'somebody changed the control store; make a new request and look into how this happened',
     });
   }
-  return JSON.parse(request.digestInputJson) as GrantInput;
+  return JSON.parse(request.digestInputJson) as GrantInput | PolicyInput;
+}
+
+/** The same for what runs. @throws CountersignError `grant_missing` for kind `policy`, which nobody executes */
+export function approvedInput(request: RequestRecord): GrantInput {
+  const input = storedInput(request);
+  if (input.kind !== 'policy') return input;
+  throw new CountersignError('grant_missing', `request ${request.id} changes rules; there is nothing to execute`);
 }
 
 /**
@@ -51,8 +70,9 @@ export async function keysOf(
   request: RequestRecord,
   decisions: readonly DecisionRecord[],
   asker?: Principal,
+  others: readonly string[] = [],
 ): Promise<HumanKeys> {
-  const authors = allAuthors(request.authors, approvedInput(request));
+  const authors = allAuthors(request.authors, storedInput(request));
   const { job, jobVersion: number } = request;
   const version = job === undefined || number === undefined ? undefined : await jobVersion(store, job, number);
   return humans.keysFor(store, {
@@ -61,6 +81,7 @@ export async function keysOf(
       ...authors.map(({ human }) => human),
       ...decisions.map(({ human }) => human),
       ...(asker === undefined ? [] : [asker.human]),
+      ...others,
     ],
     accounts: [
       request.requesterId,
@@ -78,9 +99,10 @@ export function subjectOf(
   lookup: ConnectionLookup,
   keys: HumanKeys,
 ): RequestSubject {
-  const input = approvedInput(request);
-  const connection = connectionOf(lookup, request.connection);
-  const workflow = workflowOf(input, connection, workflows);
+  const input = storedInput(request);
+  const connection = input.kind === 'policy' ? undefined : connectionOf(lookup, request.connection);
+  const matching = workflowOf(input, connection, workflows, traitsOf(request));
+  const workflow = request.breakGlass === undefined ? matching : underBreakGlass(matching, request.breakGlass);
   const duty: DutyRequest = {
     id: request.id,
     kind: request.kind,
@@ -97,15 +119,30 @@ export function subjectOf(
   return { input, workflow, duty };
 }
 
-export function workflowOf(input: GrantInput, connection: PolicyConnection, workflows: readonly Workflow[]): Workflow {
+/** @param connection undefined for kind `policy`: a workflow that asks for labels does not match it */
+export function workflowOf(
+  input: GrantInput | PolicyInput,
+  connection: PolicyConnection | undefined,
+  workflows: readonly Workflow[],
+  traits: RequestTraits | undefined,
+): Workflow {
+  const labels = connection?.labels ?? {};
+  if (input.kind === 'policy') return workflowFor(workflows, { kind: 'policy', labels, classes: [], traits });
   const classes = input.kind === 'job' ? (['read'] as const) : (input.statement?.classes ?? []);
-  return workflowFor(workflows, { kind: input.kind, labels: connection.labels, classes });
+  const relations =
+    classes.length === 0 || classes.includes('unknown') ? undefined : input.definitions.map(({ name }) => name);
+  return workflowFor(workflows, { kind: input.kind, labels, classes, relations, traits });
+}
+
+/** What was known of the size and the sensitivity when it was asked for. */
+function traitsOf({ evidence }: RequestRecord): RequestTraits | undefined {
+  return (evidence as { readonly traits?: RequestTraits }).traits;
 }
 
 /** The request's authors and those in the digest: both lists count, whichever is longer. */
-function allAuthors(stored: readonly AuthorRecord[], input: GrantInput): AuthorRecord[] {
+function allAuthors(stored: readonly AuthorRecord[], input: GrantInput | PolicyInput): AuthorRecord[] {
   const seen = new Map<string, AuthorRecord>();
-  for (const author of [...stored, ...(input.job?.authors ?? [])]) {
+  for (const author of [...stored, ...(input.kind === 'policy' ? [] : (input.job?.authors ?? []))]) {
     const key = JSON.stringify([author.human, author.name, author.role]);
     if (!seen.has(key)) seen.set(key, author);
   }
@@ -124,16 +161,28 @@ function withOwners(request: RequestRecord, authors: readonly AuthorRecord[], ke
   return [...authors, ...owned];
 }
 
-/** Distinct humans who approved and are independent of the request. Counted anew whenever it matters. */
-export function independentApprovers(subject: RequestSubject, decisions: readonly DecisionRecord[]): Set<string> {
+/** What the workflow is told: humans as keys, and only what counts for it. */
+export function caseOf(
+  request: RequestRecord,
+  subject: RequestSubject,
+  decisions: readonly DecisionRecord[],
+): WorkflowCase {
   const { keyOf, requesterHuman, authors } = subject.duty;
-  const involved = new Set(['', keyOf(requesterHuman), ...authors.map((author) => keyOf(author.human))]);
-  const humans = new Set<string>();
-  for (const decision of decisions) {
-    const key = keyOf(decision.human);
-    if (decision.verdict === 'approve' && !involved.has(key)) humans.add(key);
-  }
-  return humans;
+  // Who approved before break-glass was asked for did not know that fewer others would look.
+  const openedAtMs = request.breakGlass === undefined ? request.createdAt.getTime() : Date.parse(request.breakGlass.at);
+  const said = decisions.map(
+    ({ human, groups, verdict, decidedAt }): StepDecision => ({
+      human: keyOf(human),
+      groups,
+      verdict,
+      atMs: decidedAt.getTime(),
+    }),
+  );
+  return {
+    openedAtMs,
+    decisions: said.filter(({ verdict, atMs }) => verdict === 'reject' || atMs >= openedAtMs),
+    involved: new Set(['', keyOf(requesterHuman), ...authors.map((author) => keyOf(author.human))]),
+  };
 }
 
 /** One human, one decision, through whichever account. */
@@ -154,10 +203,38 @@ export function secondWord(
   };
 }
 
-/** A workflow can name who decides. */
+/** Why the workflow does not let this principal's approval count now. */
+export function outsideWorkflow(
+  principal: Principal,
+  request: RequestRecord,
+  subject: RequestSubject,
+  decisions: readonly DecisionRecord[],
+  nowMs: number,
+): Refusal | undefined {
+  const candidate = { human: subject.duty.keyOf(principal.human), groups: principal.groups };
+  const found = whyNot(subject.workflow, caseOf(request, subject, decisions), candidate, nowMs);
+  if (found === undefined) return undefined;
+  const { rule, reason } = found;
+  const codes = {
+    closed: 'request_not_pending',
+    human: 'duty_conflict',
+    'quiet-hours': 'quiet_hours',
+    groups: 'duty_missing',
+  } as const;
+  return { code: codes[rule], policies: [`countersign/workflow-${rule}`], reason };
+}
+
+/** A rejection needs somebody who may decide some step, now or later. */
 export function outsideGroups(principal: Principal, { workflow }: RequestSubject): Refusal | undefined {
-  const { groups } = workflow.approvals;
-  if (groups === undefined || principal.groups.some((group) => groups.includes(group))) return undefined;
+  const named = stepsOf(workflow).map((step) => {
+    const hasFreePlaces = placesOf(step) > (step.allOf?.length ?? 0);
+    if (step.groups === undefined && hasFreePlaces) return undefined;
+    const escalated = step.escalation?.decide === true ? step.escalation.groups : [];
+    return [...(step.allOf ?? []), ...(step.groups ?? []), ...escalated];
+  });
+  if (named.includes(undefined)) return undefined;
+  const groups = [...new Set(named.flatMap((one) => one ?? []))];
+  if (principal.groups.some((group) => groups.includes(group))) return undefined;
   return {
     code: 'duty_missing',
     policies: ['countersign/workflow-groups'],

@@ -4,7 +4,8 @@
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type KeyObject } from 'node:crypto';
 import { CountersignError } from '../errors.ts';
-import { hashBytes, sha256 } from './tlog.ts';
+import { sha256 } from './tlog.ts';
+import { hashBytes } from './tree-shape.ts';
 
 const ed25519Type = 1;
 const keyHashBytes = 4;

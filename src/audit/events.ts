@@ -132,6 +132,11 @@ export interface ControlEvent extends Common {
     | 'request.decided'
     | 'request.refused'
     | 'request.closed'
+    | 'request.escalated'
+    | 'request.break-glass'
+    | 'request.reviewed'
+    | 'policy.applied'
+    | 'policy.refused'
     | 'grant.created'
     | 'grant.consumed'
     | 'grant.void'
@@ -141,7 +146,7 @@ export interface ControlEvent extends Common {
     | 'run.started'
     | 'run.chunk'
     | 'run.finished'
-    | `run.${'created' | 'paused' | 'resumed' | 'killed' | 'completed' | 'failed' | 'snapshot-mixed'}`
+    | `run.${'created' | 'paused' | 'resumed' | 'retried' | 'killed' | 'completed' | 'failed' | 'snapshot-mixed'}`
     | `chunk.${'leased' | 'streaming' | 'delivered' | 'sealed' | 'returned' | 'failed' | 'blocked'}`
     | 'credential.issued'
     | 'credential.revoked'

@@ -1,16 +1,17 @@
 /** Proofs from a log's published files; the mathematics is in `tlog.ts`. */
 import { CountersignError } from '../errors.ts';
+import { perfectRoot, rangeRoot } from './tlog.ts';
 import {
   consistencyRanges,
   hashBytes,
   inclusionRanges,
   partialTiles,
-  perfectRoot,
-  rangeRoot,
+  placeOfSubtree,
+  subtreesOf,
   tilePath,
   tileWidth,
   type EntryRange,
-} from './tlog.ts';
+} from './tree-shape.ts';
 
 /** Reads a file of the log by its path (`checkpoint`, `tile/0/000` …); undefined = there is none. */
 export type LogReader = (path: string) => Promise<Buffer | undefined>;
@@ -39,20 +40,12 @@ export function readConsistencyProof(read: LogReader, first: number, second: num
 
 async function readRangeRoots(read: LogReader, ranges: readonly EntryRange[], size: number): Promise<Buffer[]> {
   const tiles = new Map<string, Buffer>();
-  const wanted = (level: number, index: number) => {
-    const tileLevel = Math.floor(level / 8);
-    const hashes = 2 ** (level % 8);
-    const first = index * hashes;
-    return { tileLevel, tile: Math.floor(first / tileWidth), first: first % tileWidth, hashes };
-  };
   const partial = new Map(partialTiles(size).map((tile) => [`${tile.level}/${tile.index}`, tile.width]));
   const needed = new Map<string, { level: number; index: number }>();
-  const collect = (level: number, index: number) => {
-    const { tileLevel, tile } = wanted(level, index);
+  for (const subtree of ranges.flatMap(subtreesOf)) {
+    const { tileLevel, tile } = placeOfSubtree(subtree);
     needed.set(`${tileLevel}/${tile}`, { level: tileLevel, index: tile });
-    return Buffer.alloc(hashBytes);
-  };
-  for (const range of ranges) rangeRoot(range, collect);
+  }
   for (const [name, { level, index }] of needed) {
     const hashes = await readTile(read, level, index, partial.get(name) ?? tileWidth);
     if (hashes === undefined)
@@ -61,7 +54,7 @@ async function readRangeRoots(read: LogReader, ranges: readonly EntryRange[], si
   }
   return ranges.map((range) =>
     rangeRoot(range, (level, index) => {
-      const { tileLevel, tile, first, hashes } = wanted(level, index);
+      const { tileLevel, tile, first, hashes } = placeOfSubtree({ level, index });
       return perfectRoot(tiles.get(`${tileLevel}/${tile}`) ?? Buffer.alloc(0), first, hashes);
     }),
   );

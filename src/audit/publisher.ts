@@ -11,7 +11,8 @@ import { logVerifier, type LogSigner } from './checkpoint.ts';
 import { readOptional, type LogFiles, type PendingFile } from './files.ts';
 import type { EntryRun } from './journal.ts';
 import { readTile } from './proofs.ts';
-import { bundleOffsets, hashBytes, leafHash, partialTiles, tilePath, TileTree, tileWidth } from './tlog.ts';
+import { leafHash, TileTree } from './tlog.ts';
+import { bundleOffsets, hashBytes, partialTiles, tilePath, tileWidth } from './tree-shape.ts';
 
 const maxPendingFiles = 500;
 

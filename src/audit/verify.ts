@@ -11,7 +11,8 @@ import { logVerifier, type Checkpoint, type LogVerifier } from './checkpoint.ts'
 import { ContentCheck, type LogProblem, type LogProblemCode } from './content-check.ts';
 import { readTile, type LogReader } from './proofs.ts';
 import { readOptional } from './files.ts';
-import { bundleOffsets, hashBytes, leafHash, tilePath, TileTree, tileWidth } from './tlog.ts';
+import { leafHash, TileTree } from './tlog.ts';
+import { bundleOffsets, hashBytes, tilePath, tileWidth } from './tree-shape.ts';
 
 export type LogVerdict =
   | {

@@ -15,15 +15,7 @@ interface LoginInfo {
   }[];
 }
 
-export interface CredentialAnswer {
-  readonly user: string;
-  readonly password: string;
-  readonly expiresAt: string;
-  readonly connection?: string;
-  readonly gateway: { readonly host: string; readonly port: number; readonly tls: boolean };
-}
-
-/** login, whoami, connections, token */
+/** login, whoami, connections */
 export function identityCommands(program: Command, context: CommandContext): void {
   program
     .command('login')
@@ -113,24 +105,6 @@ export function identityCommands(program: Command, context: CommandContext): voi
         ),
       );
     });
-
-  program
-    .command('token')
-    .description('a short-lived database credential for psql and every other driver')
-    .argument('<connection>', 'the connection (the database name)')
-    .option('--ttl <seconds>', 'how long it is valid', Number)
-    .action(async (connection: string, options: { ttl?: number }) => {
-      const body = { connection, ...(options.ttl === undefined ? {} : { ttlMs: options.ttl * 1_000 }) };
-      const credential = await context.client().post<CredentialAnswer>('/credentials', body);
-      show({ json: context.json() }, credential, () =>
-        facts([
-          ['user', credential.user],
-          ['password', credential.password],
-          ['valid until', credential.expiresAt],
-          ['psql', `psql '${dsn(credential, connection)}'`],
-        ]),
-      );
-    });
 }
 
 function chosen(providers: LoginInfo['cli'], name: string | undefined): LoginInfo['cli'][number] {
@@ -139,10 +113,4 @@ function chosen(providers: LoginInfo['cli'], name: string | undefined): LoginInf
   const names = providers.map((one) => one.name).join(', ') || 'none';
   const what = name === undefined ? 'an OpenID provider' : `the identity provider ${JSON.stringify(name)}`;
   throw new CountersignError('not_found', `this server does not log in with ${what}`, { detail: `it has: ${names}` });
-}
-
-export function dsn(credential: CredentialAnswer, connection: string): string {
-  const { host, port, tls } = credential.gateway;
-  const auth = `${encodeURIComponent(credential.user)}:${encodeURIComponent(credential.password)}`;
-  return `postgresql://${auth}@${host}:${port}/${connection}?sslmode=${tls ? 'require' : 'disable'}`;
 }

@@ -7,12 +7,16 @@ import { asCountersignError } from '../errors.ts';
 import { auditCommands } from './audit.ts';
 import { ApiClient } from './client.ts';
 import type { CommandContext } from './context.ts';
+import { databaseCommands, withPsqlArguments } from './database.ts';
 import { identityCommands } from './identity.ts';
 import { jobCommands } from './jobs.ts';
 import { leaverCommands } from './leavers.ts';
 import { exitCodeOf, exitCodes, printError } from './output.ts';
+import { peopleCommands } from './people.ts';
+import { policyCommands } from './policies.ts';
 import { requestCommands } from './requests.ts';
 import { runCommands } from './runs.ts';
+import { serviceAccountCommands } from './service-accounts.ts';
 import { sessionCommands } from './sessions.ts';
 
 export interface ProgramOptions {
@@ -45,14 +49,18 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
     .option('-c, --config <file>', 'configuration file', process.env['COUNTERSIGN_CONFIG'] ?? 'countersign.yaml')
     .action(async ({ config }: { config: string }) => options.serve(config));
   identityCommands(program, context);
+  databaseCommands(program, context);
+  peopleCommands(program, context);
   leaverCommands(program, context);
+  serviceAccountCommands(program, context);
   jobCommands(program, context);
   requestCommands(program, context);
+  policyCommands(program, context);
   runCommands(program, context);
   sessionCommands(program, context);
   auditCommands(program, context);
   try {
-    await program.parseAsync([...argv], { from: 'user' });
+    await program.parseAsync(withPsqlArguments(argv), { from: 'user' });
     return Number(process.exitCode ?? exitCodes.ok);
   } catch (cause) {
     if (cause instanceof CommanderError) return cause.exitCode === 0 ? exitCodes.ok : exitCodes.usage;

@@ -5,6 +5,7 @@ import { sha256Hex } from '../lib/canonical-json.ts';
 import { authorsText, count, facts, print, show, table } from './output.ts';
 import { planText, type PlanView } from './plan-text.ts';
 import type { CommandContext } from './context.ts';
+import { changesText } from './policies.ts';
 
 interface RequestView {
   readonly id: string;
@@ -28,7 +29,12 @@ interface Executors {
 
 interface RequestDetailView extends RequestView {
   readonly digestInputJson: string;
-  readonly evidence: { readonly plan?: PlanView; readonly source?: string; readonly reason?: string };
+  readonly evidence: {
+    readonly plan?: PlanView;
+    readonly source?: string;
+    readonly reason?: string;
+    readonly message?: string;
+  };
   readonly decisions: readonly {
     readonly human: string;
     readonly verdict: string;
@@ -43,6 +49,31 @@ interface RequestDetailView extends RequestView {
   };
   readonly approvalsNeeded: number;
   readonly approvalsGiven: number;
+  readonly steps: readonly StepView[];
+  readonly you: {
+    readonly may: readonly string[];
+    readonly reasons: readonly { readonly action: string; readonly reason: string }[];
+  };
+  readonly breakGlass?: {
+    readonly human: string;
+    readonly reason: string;
+    readonly at: string;
+    readonly reviewers: number;
+  };
+  readonly reviewDueAt?: string;
+  readonly confirmedAt?: string;
+  readonly reviews: readonly { readonly human: string; readonly verdict: string; readonly comment: string }[];
+}
+
+interface StepView {
+  readonly no: number;
+  readonly state: string;
+  readonly needed: number;
+  readonly allOf: readonly string[];
+  readonly groups?: readonly string[];
+  readonly approvals: readonly { readonly human: string }[];
+  readonly deciders?: readonly string[];
+  readonly dueAt?: string;
 }
 
 /** requests list, show, approve, reject, withdraw */
@@ -53,8 +84,10 @@ export function requestCommands(program: Command, context: CommandContext): void
     .command('list')
     .description('requests, newest first')
     .option('--state <state>', 'pending, approved, rejected, withdrawn or expired')
-    .action(async (options: { state?: string }) => {
-      const query = options.state === undefined ? '' : `?state=${encodeURIComponent(options.state)}`;
+    .option('--inbox', 'only what you may approve now, oldest first', false)
+    .action(async (options: { state?: string; inbox: boolean }) => {
+      const state = options.state === undefined ? '' : `?state=${encodeURIComponent(options.state)}`;
+      const query = options.inbox ? '?view=waiting' : state;
       const answer = await context.client().get<{ requests: RequestView[] }>(`/requests${query}`);
       show({ json: context.json() }, answer, () =>
         table(
@@ -103,17 +136,21 @@ export function requestCommands(program: Command, context: CommandContext): void
       .action(async (id: string, options: { comment: string }) => {
         const answer = await context
           .client()
-          .post<RequestView & { grant?: { id: string; expiresAt: string } }>(
+          .post<RequestView & { grant?: { id: string; expiresAt: string; voidReason?: string } }>(
             `/requests/${encodeURIComponent(id)}/${verdict}`,
             options,
           );
         show({ json: context.json() }, answer, () =>
-          answer.grant === undefined
-            ? `${answer.id}: ${answer.state === 'pending' ? 'recorded; more approvals are needed' : answer.state}`
-            : `${answer.id}: approved; grant ${answer.grant.id} may be used once until ${answer.grant.expiresAt}`,
+          answer.kind === 'policy' && answer.grant !== undefined
+            ? `${answer.id}: ${answer.grant.voidReason === undefined ? 'approved; the new rules are in force' : `void: ${answer.grant.voidReason}`}`
+            : answer.grant === undefined
+              ? `${answer.id}: ${answer.state === 'pending' ? 'recorded; more approvals are needed' : answer.state}`
+              : `${answer.id}: approved; grant ${answer.grant.id} may be used once until ${answer.grant.expiresAt}`,
         );
       });
   }
+
+  breakGlassCommands(requests, context);
 
   requests
     .command('withdraw')
@@ -123,6 +160,117 @@ export function requestCommands(program: Command, context: CommandContext): void
       const answer = await context.client().post<RequestView>(`/requests/${encodeURIComponent(id)}/withdraw`);
       show({ json: context.json() }, answer, () => `${answer.id}: ${answer.state}`);
     });
+}
+
+/** requests break-glass, review */
+function breakGlassCommands(requests: Command, context: CommandContext): void {
+  requests
+    .command('break-glass')
+    .description('in an emergency: ask that fewer others approve before, and more review afterwards')
+    .argument('<id>')
+    .requiredOption('-m, --reason <text>', 'why it cannot wait; everybody is told')
+    .action(async (id: string, options: { reason: string }) => {
+      const route = `/requests/${encodeURIComponent(id)}/break-glass`;
+      const answer = await context.client().post<RequestDetailView>(route, options);
+      show(
+        { json: context.json() },
+        answer,
+        () =>
+          `${answer.id}: break-glass; somebody else still has to approve, and ${answer.breakGlass?.reviewers} review it afterwards`,
+      );
+    });
+
+  requests
+    .command('review')
+    .description('confirm what was approved by break-glass, or object to it')
+    .argument('<id>')
+    .option('--ok', 'it was right', false)
+    .option('--object', 'it was not; needs a comment', false)
+    .option('-m, --comment <text>', 'why', '')
+    .action(async (id: string, options: { ok: boolean; object: boolean; comment: string }) => {
+      if (options.ok === options.object) throw new CountersignError('input_invalid', 'say either --ok or --object');
+      const body = { verdict: options.ok ? 'ok' : 'object', comment: options.comment };
+      const answer = await context.client().post<RequestDetailView>(`/requests/${encodeURIComponent(id)}/review`, body);
+      show({ json: context.json() }, answer, () =>
+        answer.confirmedAt === undefined
+          ? `${answer.id}: recorded; it is not confirmed yet`
+          : `${answer.id}: confirmed`,
+      );
+    });
+}
+
+function stepText(step: StepView): string {
+  const who = [
+    ...step.allOf.map((group) => `one of ${group}`),
+    ...(step.groups === undefined ? [] : [`of ${step.groups.join(' or ')}`]),
+  ];
+  const given = step.approvals.map(({ human }) => human).join(', ');
+  return [
+    `${step.state}, ${step.approvals.length} of ${step.needed}`,
+    ...who,
+    ...(given === '' ? [] : [`approved by ${given}`]),
+    ...(step.state === 'open' && step.dueAt !== undefined ? [`until ${step.dueAt}`] : []),
+  ].join('; ');
+}
+
+function stateFacts(one: RequestDetailView): [string, string | undefined][] {
+  const { breakGlass } = one;
+  return [
+    ['approvals', `${one.approvalsGiven} of ${one.approvalsNeeded}`],
+    ...one.steps.map((step): [string, string] => [`step ${step.no}`, stepText(step)]),
+    ['break-glass', breakGlass && `${breakGlass.human} at ${breakGlass.at}: ${breakGlass.reason}`],
+    [
+      'review',
+      one.reviewDueAt &&
+        (one.confirmedAt === undefined ? `until ${one.reviewDueAt}` : `confirmed at ${one.confirmedAt}`),
+    ],
+    ...one.reviews.map((review): [string, string] => [
+      'review',
+      `${review.human}: ${review.verdict} ${review.comment}`,
+    ]),
+    ...one.decisions.map((decision): [string, string] => [
+      decision.verdict,
+      `by ${decision.human} at ${decision.decidedAt}: ${decision.comment}`,
+    ]),
+    [
+      'you',
+      one.state !== 'pending'
+        ? undefined
+        : (one.you.reasons.find(({ action }) => action === 'approve')?.reason ?? 'may approve this'),
+    ],
+  ];
+}
+
+/** A change of rules. */
+function policyText(one: RequestDetailView): string {
+  const input = JSON.parse(one.digestInputJson) as {
+    from: string;
+    to: string;
+    changes: Parameters<typeof changesText>[0];
+    connections: readonly string[];
+  };
+  return [
+    facts([
+      ['request', `${one.id}: ${one.title}`],
+      ['state', one.state],
+      ['asked by', one.requesterId],
+      ['why', one.evidence.message],
+      ...stateFacts(one),
+      [
+        'grant',
+        one.grant && `${one.grant.state}${one.grant.voidReason === undefined ? '' : ` (${one.grant.voidReason})`}`,
+      ],
+    ]),
+    '',
+    colors.bold('what is signed'),
+    facts([
+      ['digest', `sha256:${one.digest}`],
+      ['from rules', `sha256:${input.from}`],
+      ['to rules', `sha256:${input.to}; all of them: countersign requests show ${one.id} --digest`],
+      ['connections', input.connections.join(', ')],
+    ]),
+    changesText(input.changes),
+  ].join('\n');
 }
 
 function executorsText({ duty, groups, principal, session }: Executors): string {
@@ -139,6 +287,7 @@ function cap(limit: number | null, unit: string): string {
 }
 
 function requestText(one: RequestDetailView): string {
+  if (one.kind === 'policy') return policyText(one);
   const input = JSON.parse(one.digestInputJson) as Record<string, unknown> & {
     statement?: {
       text: string;
@@ -174,11 +323,7 @@ function requestText(one: RequestDetailView): string {
       ['asked by', one.requesterId],
       ['authors', authorsText(one.authors)],
       ['why it waits', one.evidence.reason],
-      ['approvals', `${one.approvalsGiven} of ${one.approvalsNeeded}`],
-      ...one.decisions.map((decision): [string, string] => [
-        decision.verdict,
-        `by ${decision.human} at ${decision.decidedAt}: ${decision.comment}`,
-      ]),
+      ...stateFacts(one),
       [
         'grant',
         one.grant === undefined

@@ -9,7 +9,7 @@ import { durationText, progressView } from '../jobs/progress.ts';
 import { runJob } from '../jobs/runner.ts';
 import type { RunnerApi, RunStatus } from '../jobs/runner-api.ts';
 import type { ApiClient } from './client.ts';
-import type { CredentialAnswer } from './identity.ts';
+import type { CredentialAnswer } from './database.ts';
 import { bytes, count, exitCodes, facts, show, table } from './output.ts';
 import type { CommandContext } from './context.ts';
 

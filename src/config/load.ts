@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { LineCounter, parseDocument, type Document } from 'yaml';
 import { CountersignError } from '../errors.ts';
+import type { z } from 'zod';
 import { configurationSchema, type Configuration, type Secret } from './schema.ts';
 
 /**
@@ -23,12 +24,20 @@ export function loadConfiguration(file: string): Configuration {
 
 /** Checks configuration text; `file` is only named in errors. */
 export function parseConfiguration(text: string, file: string): Configuration {
+  return checkNames(parseYaml(text, file, configurationSchema), file);
+}
+
+/**
+ * Reads YAML text that has to fit a schema.
+ * @throws CountersignError `configuration_invalid` with every problem as `file:line:column: field: what`.
+ */
+export function parseYaml<T>(text: string, file: string, schema: z.ZodType<T>): T {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
   const syntax = document.errors.map((error) => `${place(file, lines, error.pos[0])}: ${error.message}`);
   if (syntax.length > 0) throw invalid(syntax);
-  const result = configurationSchema.safeParse(document.toJS());
-  if (result.success) return checkNames(result.data, file);
+  const result = schema.safeParse(document.toJS());
+  if (result.success) return result.data;
   throw invalid(
     result.error.issues.map((issue) => {
       const field = issue.path.map(String).join('.') || '(the file)';
@@ -94,13 +103,16 @@ function absolutePaths(configuration: Configuration, base: string): Configuratio
       ...configuration.api,
       ...(configuration.api.tls === undefined ? {} : { tls: files(configuration.api.tls, ['certFile', 'keyFile']) }),
     },
+    policies: {
+      ...configuration.policies,
+      files: configuration.policies.files.map((file) => (typeof file === 'string' ? at(file) : file)),
+    },
     identity: {
       ...configuration.identity,
       providers: configuration.identity.providers.map((provider) =>
         provider.kind === 'saml' ? { ...provider, idpCertFiles: provider.idpCertFiles.map(at) } : provider,
       ),
     },
-    policies: { ...configuration.policies, files: configuration.policies.files.map(at) },
     connections: configuration.connections.map((connection) => ({
       ...connection,
       tls:

@@ -3,6 +3,7 @@
  * environment variables for settings. Every limit is here, with its default and its unit in the name.
  */
 import { z } from 'zod';
+import { binding, defaultBindings, labels, maskingTemplate, policyFile, workflow } from './rules-schema.ts';
 
 /** A secret is written in place, or (better) named: an environment variable or a file that holds it. */
 const secret = z.union([
@@ -11,7 +12,6 @@ const secret = z.union([
   z.strictObject({ file: z.string().min(1) }),
 ]);
 
-const labels = z.record(z.string(), z.string()).default({});
 const port = z.int().min(0).max(65_535);
 const positive = z.int().min(1);
 
@@ -83,40 +83,6 @@ const connection = z.strictObject({
   }),
 });
 
-const duty = z.enum(['designer', 'approver', 'executor', 'auditor', 'admin']);
-
-const binding = z.strictObject({ group: z.string().min(1), duties: z.array(duty).min(1), labels });
-
-const maskName = z.enum(['redact', 'null', 'last4', 'hash', 'email-domain', 'year']);
-const mask = z.union([
-  maskName,
-  z.strictObject({ kind: z.literal('partial'), keepStart: z.int().min(0), keepEnd: z.int().min(0) }),
-  z.strictObject({ kind: z.literal('truncate-date'), to: z.enum(['year', 'month']) }),
-  z.strictObject({ kind: z.literal('round'), to: z.number().positive() }),
-]);
-
-/** What a statement may ask about a masked column that it filters by; `perHour`: constants that it is compared with. */
-const predicates = z.union([
-  z.enum(['deny', 'is-null']),
-  z.strictObject({ kind: z.literal('equality'), perHour: z.int().min(1).max(1_000_000) }),
-]);
-
-const detectorName = z.enum(['card', 'ssn', 'iban', 'email', 'phone', 'ip', 'jwt', 'cloud-key']);
-
-const maskingTemplate = z.strictObject({
-  name: z.string().min(1),
-  appliesTo: labels,
-  columns: z.array(z.strictObject({ match: z.string().min(1), mask, predicates: predicates.optional() })).default([]),
-  detectors: z
-    .array(
-      z.strictObject({
-        detect: z.union([detectorName, z.strictObject({ name: z.string().min(1), pattern: z.string().min(1) })]),
-        mask: z.enum(['redact', 'last4', 'hash']).default('redact'),
-      }),
-    )
-    .default([]),
-});
-
 const serviceAccount = z.strictObject({
   name: z.string().min(1),
   /** The subject of its tokens at the identity provider (the client id for client credentials); none for a workload only. */
@@ -126,62 +92,6 @@ const serviceAccount = z.strictObject({
   owner: z.string().min(1),
   groups: z.array(z.string()).optional(),
 });
-
-const providerName = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a provider name is lower-case letters, digits, - and _');
-
-/** People who log in with SAML 2.0. Their principals are `NAME:NAMEID`. */
-const samlProvider = z.strictObject({
-  kind: z.literal('saml'),
-  name: providerName,
-  /** For the log-in page. */
-  title: z.string().min(1).optional(),
-  /** The single sign-on address of the provider (HTTP-Redirect binding). */
-  entryPoint: z.url({ protocol: /^https?$/ }),
-  /** The provider's entity id. */
-  idpIssuer: z.string().min(1),
-  /** PEM certificates (RSA) of which one has signed every assertion; two during a change of keys. */
-  idpCertFiles: z.array(z.string().min(1)).min(1),
-  /** Our entity id; default: the address of our metadata. */
-  spEntityId: z.string().min(1).optional(),
-  /** What the assertion's audience must name; default: our entity id. */
-  audience: z.string().min(1).optional(),
-  groupsAttribute: z.string().min(1),
-  /** Only an attribute whose values the provider has verified: commits are attributed by it. */
-  emailAttribute: z.string().min(1).optional(),
-  nameAttribute: z.string().min(1).optional(),
-  clockToleranceMs: z.int().min(0).max(600_000).default(30_000),
-  /** How long a person has for the log-in at the provider. */
-  loginTimeoutMs: positive.default(15 * 60_000),
-  /** Take log-ins that began at the provider. Then anybody who can make a browser post can log it in as themselves. */
-  allowUnsolicited: z.boolean().default(false),
-});
-
-/** The SCIM 2.0 server: the identity provider writes people and groups here. */
-const scim = z
-  .strictObject({
-    /** What clients show as Bearer: at least 32 characters of a random text, or its SHA-256 in hex. */
-    token: secret.optional(),
-    tokenHash: z
-      .string()
-      .regex(/^[0-9a-f]{64}$/, 'a token hash is SHA-256 in lower-case hex')
-      .optional(),
-    /** The provider that these people log in with; left out = `identity.issuer`. */
-    provider: z.string().min(1).optional(),
-    /** The attribute that is the subject (`sub`, NameID) at that provider. */
-    subjectFrom: z.enum(['externalId', 'userName', 'emails']),
-    /** What a group is called in bindings and policies. */
-    groupsFrom: z.enum(['displayName', 'externalId']).default('displayName'),
-    /** true: nobody of that provider comes in who is not an active user here. */
-    required: z.boolean().default(false),
-    requestsPerMinute: positive.default(1_200),
-    maxUsers: positive.default(100_000),
-    maxGroupMembers: positive.default(10_000),
-  })
-  .refine((one) => (one.token === undefined) !== (one.tokenHash === undefined), {
-    error: 'either token or tokenHash is needed',
-  });
 
 /** What every OpenID provider has to be told about; a preset (identity/presets.ts) fills in what is left out. */
 const oidcSettings = {
@@ -235,11 +145,42 @@ const oidcSettings = {
   introspection: z.strictObject({ clientId: z.string().min(1), clientSecret: secret }).optional(),
 } as const;
 
+const providerName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a provider name is lower-case letters, digits, - and _');
+
 const oidcProvider = z.strictObject({
   kind: z.literal('oidc'),
   name: providerName,
   issuer: z.url(),
   ...oidcSettings,
+});
+
+/** People who log in with SAML 2.0. Their principals are `NAME:NAMEID`. */
+const samlProvider = z.strictObject({
+  kind: z.literal('saml'),
+  name: providerName,
+  /** For the log-in page. */
+  title: z.string().min(1).optional(),
+  /** The single sign-on address of the provider (HTTP-Redirect binding). */
+  entryPoint: z.url({ protocol: /^https?$/ }),
+  /** The provider's entity id. */
+  idpIssuer: z.string().min(1),
+  /** PEM certificates (RSA) of which one has signed every assertion; two during a change of keys. */
+  idpCertFiles: z.array(z.string().min(1)).min(1),
+  /** Our entity id; default: the address of our metadata. */
+  spEntityId: z.string().min(1).optional(),
+  /** What the assertion's audience must name; default: our entity id. */
+  audience: z.string().min(1).optional(),
+  groupsAttribute: z.string().min(1),
+  /** Only an attribute whose values the provider has verified: commits are attributed by it. */
+  emailAttribute: z.string().min(1).optional(),
+  nameAttribute: z.string().min(1).optional(),
+  clockToleranceMs: z.int().min(0).max(600_000).default(30_000),
+  /** How long a person has for the log-in at the provider. */
+  loginTimeoutMs: positive.default(15 * 60_000),
+  /** Take log-ins that began at the provider. Then anybody who can make a browser post can log it in as themselves. */
+  allowUnsolicited: z.boolean().default(false),
 });
 
 const identityProvider = z.discriminatedUnion('kind', [oidcProvider, samlProvider]);
@@ -262,16 +203,30 @@ const workload = z.strictObject({
   jwksCooldownMs: oidcSettings.jwksCooldownMs,
 });
 
-const workflow = z.strictObject({
-  match: z.prefault(z.strictObject({ labels, kinds: z.array(z.enum(['job', 'statement', 'session'])).optional() }), {}),
-  approvals: z.prefault(z.strictObject({ count: positive.default(1), groups: z.array(z.string()).optional() }), {}),
-  /** How long a request waits for its decision. */
-  expiresMs: positive.default(24 * 60 * 60_000),
-  /** How long an approved grant may be used. */
-  grantExpiresMs: positive.default(24 * 60 * 60_000),
-  /** Author, approver and executor are all distinct. */
-  strict: z.boolean().default(false),
-});
+/** The SCIM 2.0 server: the identity provider writes people and groups here. */
+const scim = z
+  .strictObject({
+    /** What clients show as Bearer: at least 32 characters of a random text, or its SHA-256 in hex. */
+    token: secret.optional(),
+    tokenHash: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'a token hash is SHA-256 in lower-case hex')
+      .optional(),
+    /** The provider that these people log in with; left out = `identity.issuer`. */
+    provider: z.string().min(1).optional(),
+    /** The attribute that is the subject (`sub`, NameID) at that provider. */
+    subjectFrom: z.enum(['externalId', 'userName', 'emails']),
+    /** What a group is called in bindings and policies. */
+    groupsFrom: z.enum(['displayName', 'externalId']).default('displayName'),
+    /** true: nobody of that provider comes in who is not an active user here. */
+    required: z.boolean().default(false),
+    requestsPerMinute: positive.default(1_200),
+    maxUsers: positive.default(100_000),
+    maxGroupMembers: positive.default(10_000),
+  })
+  .refine((one) => (one.token === undefined) !== (one.tokenHash === undefined), {
+    error: 'either token or tokenHash is needed',
+  });
 
 export const configurationSchema = z.strictObject({
   /** The name of this node in the log and in sessions. */
@@ -333,6 +288,15 @@ export const configurationSchema = z.strictObject({
       serviceAccounts: z.array(serviceAccount).default([]),
       /** Jobs of CI systems that are service accounts. */
       workloads: z.array(workload).default([]),
+      accounts: z.prefault(
+        z.strictObject({
+          /** The longest life of a service account's key. */
+          keyMaxTtlMs: positive.default(90 * 24 * 60 * 60_000),
+          /** A service account of the store rests when its owner has not logged in for so long. */
+          ownerUnseenMs: positive.default(30 * 24 * 60 * 60_000),
+        }),
+        {},
+      ),
       /** Pairs of names (or e-mail addresses) that are one human. */
       links: z.array(z.tuple([z.string().min(1).max(255), z.string().min(1).max(255)])).default([]),
       scim: scim.optional(),
@@ -344,17 +308,13 @@ export const configurationSchema = z.strictObject({
     .refine(({ issuer, providers }) => issuer !== undefined || providers.length > 0, {
       error: 'an issuer (identity.issuer) or at least one of identity.providers is needed',
     }),
-  bindings: z.array(binding).default([
-    { group: 'chunk-designers', duties: ['designer'], labels: {} },
-    { group: 'chunk-executors', duties: ['approver', 'executor'], labels: {} },
-    { group: 'auditors', duties: ['auditor'], labels: {} },
-  ]),
+  bindings: z.array(binding).default(defaultBindings),
   connections: z.array(connection).min(1),
   masking: z.array(maskingTemplate).default([]),
   policies: z.prefault(
     z.strictObject({
-      /** Cedar files, added to the built-in rules. */
-      files: z.array(z.string()).default([]),
+      /** Cedar files, added to the built-in rules; or their texts in place, with the names that errors and ids use. */
+      files: z.array(z.union([z.string(), policyFile])).default([]),
       /** false: the built-in permissions are left out (the built-in prohibitions never are). */
       defaults: z.boolean().default(true),
     }),
@@ -367,6 +327,8 @@ export const configurationSchema = z.strictObject({
     z.strictObject({
       leaseMs: positive.default(60_000),
       attempts: positive.default(3),
+      /** How often a failed chunk may be set going again by hand, each time with that many attempts. */
+      retries: z.int().min(0).default(5),
       /** How long the shared snapshot of a run may be held open at the target. */
       snapshotMaxAgeMs: positive.default(60 * 60_000),
     }),

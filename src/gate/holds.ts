@@ -6,6 +6,7 @@
 import type { GrantInput, GrantTarget } from '../approvals/digest.ts';
 import type { GrantService } from '../approvals/grants.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { RequestTraits } from '../approvals/workflow.ts';
 import { CountersignError } from '../errors.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import { definitionDigests } from '../sql/catalogue.ts';
@@ -61,6 +62,7 @@ export class HoldService {
           rowsAtMost: facts.rowsAtMost ?? null,
         })),
       },
+      traits: this.#traits(question),
       expiresMs: holdTimeoutMs,
     });
     return { requestId: request.id, address: addressOf(request.id), expiresAtMs: request.expiresAt.getTime() };
@@ -129,6 +131,23 @@ export class HoldService {
         hint: `see ${address}; for a bulk read, register a chunk job: countersign jobs push`,
       },
     );
+  }
+
+  /** By which a workflow may be chosen. How many bytes a statement returns, nobody knows before. */
+  #traits({ connection, facts }: HoldQuestion): RequestTraits {
+    const snapshot = this.#options.connection(connection).gate.fresh();
+    // The bound is one of rows that come back; how many a write touches is not known.
+    const rows = facts.map((one) => (one.class === 'read' || one.class === 'copy-out' ? one.rowsAtMost : undefined));
+    return {
+      touchesMasked:
+        snapshot === undefined ||
+        (!snapshot.nothingMasked &&
+          facts.some(
+            (one) =>
+              one.unknowns.length > 0 || one.relations.some((relation) => snapshot.maskIndex.touches(relation.oid)),
+          )),
+      rows: rows.includes(undefined) ? undefined : rows.reduce<number>((sum, one) => sum + (one ?? 0), 0),
+    };
   }
 
   async #input(question: HoldQuestion): Promise<GrantInput> {

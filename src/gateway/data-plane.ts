@@ -9,6 +9,7 @@ import type { EntryLog } from '../audit/log.ts';
 import { RecordingStore } from '../audit/recording.ts';
 import type { KeyFolder } from '../config/keys.ts';
 import { readSecret } from '../config/load.ts';
+import { rulesOf } from '../config/rules.ts';
 import type { Configuration, ConnectionConfiguration } from '../config/schema.ts';
 import type { CountersignError } from '../errors.ts';
 import { GateConnection } from '../gate/connection.ts';
@@ -31,7 +32,7 @@ export interface WiredConnection {
   readonly listener: ListenerConnection;
 }
 
-/** What a reload replaces: bindings, policies and masking rules. */
+/** What a reload replaces: bindings, policies, workflows and masking rules. */
 export class LiveRules {
   readonly #hashKey: Buffer;
   readonly #connections = new Map<string, WiredConnection>();
@@ -45,8 +46,17 @@ export class LiveRules {
     this.#policies = policiesOf(configuration);
   }
 
+  /** As it is in force. */
+  get configuration(): Configuration {
+    return this.#configuration;
+  }
+
   get policies(): PolicySet {
     return this.#policies;
+  }
+
+  get workflows(): Configuration['workflows'] {
+    return this.#configuration.workflows;
   }
 
   /** Every connection of the configuration, wired under these rules. */
@@ -198,11 +208,8 @@ export function readTls(files: { readonly certFile: string; readonly keyFile: st
   return { cert: readFileSync(files.certFile, 'utf8'), key: readFileSync(files.keyFile, 'utf8') };
 }
 
-function policiesOf({ policies }: Configuration): PolicySet {
-  return compilePolicies({
-    files: policies.files.map((file) => ({ name: path.basename(file), text: readFileSync(file, 'utf8') })),
-    defaults: policies.defaults,
-  });
+function policiesOf(configuration: Configuration): PolicySet {
+  return compilePolicies(rulesOf(configuration).policies);
 }
 
 function addressOf(one: ConnectionConfiguration): UpstreamAddress {

@@ -1,11 +1,13 @@
 /**
  * Who is at the other end of a client connection. Two proofs are taken: a short-lived credential that the gateway issued
  * (SCRAM-SHA-256, RFC 7677; bound to the channel where the client can) and, where nobody can read along, a token of the
- * identity provider in place of a password.
+ * identity provider, or a key of a service account, in place of a password.
  */
 import { randomBytes } from 'node:crypto';
 import { CountersignError } from '../errors.ts';
+import { isKey } from '../identity/account-access.ts';
 import type { Principal } from '../identity/principal.ts';
+import { sessionMarkOf } from '../identity/revocations.ts';
 import {
   encodeAuthenticationCleartextPassword,
   encodeAuthenticationSASL,
@@ -37,6 +39,8 @@ export interface LoggedIn {
   readonly principal: Principal;
   readonly connection: string | undefined;
   readonly runId: string | undefined;
+  /** What the session was opened with: it ends when that is revoked. */
+  readonly openedWith: string;
 }
 
 /**
@@ -69,7 +73,8 @@ export async function authenticate(
   const final = server.final(decodeSASLResponse(response.frame, 0, response.frame.length).data.toString('utf8'));
   if (credential === undefined) throw wrongPassword(user);
   handshake.send((sink) => encodeAuthenticationSASLFinal(sink, Buffer.from(final, 'utf8')));
-  return { principal: credential.principal, connection: credential.connection, runId: credential.runId };
+  const { principal, connection, runId } = credential;
+  return { principal, connection, runId, openedWith: user };
 }
 
 async function withToken(handshake: Handshake, user: string, authenticator: Authenticator): Promise<LoggedIn> {
@@ -77,7 +82,7 @@ async function withToken(handshake: Handshake, user: string, authenticator: Auth
   const { type, frame } = await handshake.message();
   expectPassword(type);
   const { password } = decodePassword(frame, 0, frame.length);
-  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(password)) throw wrongPassword(user);
+  if (!isKey(password) && !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(password)) throw wrongPassword(user);
   const principal = await authenticator.token(password);
   if (principal.id !== user) {
     throw new CountersignError(
@@ -88,7 +93,8 @@ async function withToken(handshake: Handshake, user: string, authenticator: Auth
       },
     );
   }
-  return { principal, connection: undefined, runId: undefined };
+  const openedWith = isKey(password) ? sessionMarkOf(password) : user;
+  return { principal, connection: undefined, runId: undefined, openedWith };
 }
 
 function expectPassword(type: number): void {
@@ -101,7 +107,7 @@ function wrongPassword(user: string): CountersignError {
     'authentication_failed',
     `password authentication failed for user ${JSON.stringify(user)}`,
     {
-      hint: "get a fresh credential with 'countersign token', or give a token of the identity provider as the password (over TLS)",
+      hint: "get a fresh credential with 'countersign token', or give a token of the identity provider, or a service account's key, as the password (over TLS)",
     },
   );
 }

@@ -73,6 +73,7 @@ export type SessionMatch = { readonly credentialUser: string } | { readonly prin
 
 interface SessionOwner {
   readonly principalId: string;
+  /** What it was opened with: a credential's user, a principal, or the mark of a key. */
   readonly credentialUser: string;
 }
 
@@ -263,7 +264,11 @@ export class PostgresListener {
     });
     const settings = startupSettings(opening.parameters, admissions, limits.statementTimeoutMs);
     const leave = await this.#options.seats.take(who.principal.id);
-    const pending: PendingSession = { principalId: who.principal.id, credentialUser: user, refusal: undefined };
+    const pending: PendingSession = {
+      principalId: who.principal.id,
+      credentialUser: who.openedWith,
+      refusal: undefined,
+    };
     this.#pending.add(pending);
     try {
       await connection.gate.refresh();
@@ -274,7 +279,6 @@ export class PostgresListener {
           identity,
           admissions,
           who,
-          user,
           database,
           application,
           minor,
@@ -385,7 +389,7 @@ export class PostgresListener {
   }
 
   #relay(socket: net.Socket, upstream: Upstream, session: OpenSession): void {
-    const { identity, admissions, user, key, rest, recording, chain } = session;
+    const { identity, admissions, who, key, rest, recording, chain } = session;
     const { limits, controlPlane, log, clock, node, onError } = this.#options;
     const mapKey = cancelKey(key.processId, key.secretKey);
     const clientBlocks = new Set<string>();
@@ -456,7 +460,13 @@ export class PostgresListener {
     };
     this.#watch.add(watched);
     admissions.whenUncertain(() => gate.fail(uncertainty()));
-    this.#sessions.set(mapKey, { gate, upstream, socket, principalId: identity.principal.id, credentialUser: user });
+    this.#sessions.set(mapKey, {
+      gate,
+      upstream,
+      socket,
+      principalId: identity.principal.id,
+      credentialUser: who.openedWith,
+    });
     const greeting = new ByteSink(1024);
     encodeAuthenticationOk(greeting);
     for (const [name, value] of upstream.parameterStatuses) encodeParameterStatus(greeting, name, value);
@@ -520,7 +530,6 @@ interface Opening {
   readonly identity: SessionIdentity;
   readonly admissions: Admissions;
   readonly who: LoggedIn;
-  readonly user: string;
   readonly database: string;
   readonly application: string;
   /** The minor version of the protocol. */

@@ -43,6 +43,7 @@ void describe('credentials in a real store', () => {
       },
       clock,
       random: randomBytes,
+      current: (principal) => Promise.resolve(principal),
       ...more,
     });
 

@@ -13,6 +13,7 @@ import {
   deleteExpiredCredentials,
   findCredential,
   insertCredential,
+  listCredentials,
   revokeCredentials,
   type CredentialSelection,
   type StoredCredential,
@@ -37,6 +38,8 @@ export interface CredentialServiceOptions {
   readonly random: (sizeBytes: number) => Buffer;
   /** The longest life that may be asked for. Default: a day. */
   readonly maxTtlMs?: number | undefined;
+  /** The principal as it may act at this moment; undefined if it may not. */
+  readonly current: (principal: Principal) => Promise<Principal | undefined>;
 }
 
 export interface CredentialAsk {
@@ -54,6 +57,9 @@ export interface IssuedCredential {
   readonly password: string;
   readonly expiresAt: Date;
 }
+
+/** What may be told of a credential. */
+export type CredentialDescription = Omit<StoredCredential, 'verifier' | 'revokedAt'>;
 
 /** A credential that is valid now, with its principal as it is known now. */
 export interface CredentialRecord {
@@ -154,6 +160,13 @@ export class CredentialService {
     return findCredential(this.#options.store, user);
   }
 
+  /** Those that can still be used, of one principal or of all; newest first, at most 1,000. */
+  async list(principalId: string | undefined): Promise<CredentialDescription[]> {
+    const { store, clock } = this.#options;
+    const stored = await listCredentials(store, principalId, new Date(clock.now()));
+    return stored.map(({ verifier: _verifier, revokedAt: _revokedAt, ...described }) => described);
+  }
+
   /** `by`: the id of whoever revokes. @returns false when it was not there or already revoked */
   async revoke(user: string, by: string): Promise<boolean> {
     return (await this.#revoke({ userName: user }, by)) > 0;
@@ -193,7 +206,8 @@ export class CredentialService {
     if (principal === undefined || principal.human !== stored.human) return undefined;
     const { id, human, kind, displayName, email, groups } = principal;
     const { userName, verifier, connection, runId, expiresAt } = stored;
-    const known = { id, human, kind, displayName, email, groups };
+    const known = await this.#options.current({ id, human, kind, displayName, email, groups });
+    if (known === undefined) return undefined;
     const record = { userName, verifier, principal: known, connection, runId, expiresAt };
     // Unknown names are not cached: a new credential of another node works at once.
     if (revocations === this.#revocations) {

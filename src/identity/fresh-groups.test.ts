@@ -7,11 +7,10 @@ import { json, startLocalIssuer, type LocalIssuer } from '../../test/local-issue
 import { CountersignError } from '../errors.ts';
 import type { SeenPrincipal } from '../store/principals.ts';
 import { PrincipalDirectory } from './directory.ts';
-import { Humans } from './humans.ts';
 import { FreshGroups, type FreshGroupsOptions } from './fresh-groups.ts';
+import { Humans } from './humans.ts';
 import { IdentityProviders } from './providers.ts';
 import { SessionRefresh, type SessionRefreshOptions } from './session-refresh.ts';
-import type { Principal } from './principal.ts';
 
 const minuteMs = 60_000;
 const groups = ['chunk-designers', 'staff'];
@@ -31,6 +30,11 @@ void describe('groups at a decision', () => {
   let aheadMs = 0;
   const clock = { now: () => Date.now() + aheadMs };
   let directory: PrincipalDirectory;
+  const directoryOf = () => {
+    const { store } = database;
+    const humans = new Humans({ store, clock, record: () => Promise.resolve() });
+    return new PrincipalDirectory({ store, clock, humans });
+  };
   const make = (more: Partial<FreshGroupsOptions> = {}, identity: object = {}) => {
     const providers = new IdentityProviders({ identity: identityOf({ issuer: local.issuer, ...identity }), clock });
     return new FreshGroups({
@@ -46,15 +50,9 @@ void describe('groups at a decision', () => {
   const cookie = { kind: 'web-session', cookie: 'c' } as const;
   const known = async (id: string) => (await directory.get(id))?.groups;
 
-  const newDirectory = () => {
-    const { store } = database;
-    const humans = new Humans({ store, clock, record: () => Promise.resolve() });
-    return new PrincipalDirectory({ store, clock, humans });
-  };
-
   before(async () => {
     [database, local] = await Promise.all([startTestStore(), startLocalIssuer()]);
-    directory = newDirectory();
+    directory = directoryOf();
   });
   after(() => Promise.all([database?.stop(), local?.close()]));
   afterEach(() => {
@@ -176,7 +174,7 @@ void describe('groups at a decision', () => {
 
   void test('an id that is known as one provider’s is not another’s', async () => {
     await directory.seen(person('x:1', { provider: 'default' }));
-    const other = newDirectory();
+    const other = directoryOf();
     await refused(other.seen(person('x:1', { provider: 'x' })), 'token_invalid', /another provider's/);
     await refused(directory.seen(person('x:1', { provider: 'x' })), 'token_invalid', /another provider's/);
     await refused(directory.seen(person('x:1', { kind: 'service', human: 'dora' })), 'token_invalid', /another/);
@@ -199,11 +197,7 @@ void describe('the refresh of a log-in', () => {
     const state = { refreshToken: 'r0' as string | undefined, ended: 0, used: [] as string[] };
     const webSessions: SessionRefreshOptions['webSessions'] = {
       find: () =>
-        Promise.resolve(
-          state.ended > 0
-            ? undefined
-            : { principal: principal as Principal, provider: 'default', expiresAt: new Date() },
-        ),
+        Promise.resolve(state.ended > 0 ? undefined : { principal, provider: 'default', expiresAt: new Date() }),
       refreshTokenOf: () => Promise.resolve(state.refreshToken),
       keepRefreshToken: (_cookie, token) => {
         state.refreshToken = token;

@@ -34,6 +34,8 @@ export interface FreshGroupsOptions {
    * @throws CountersignError when the provider does not take it any more
    */
   readonly refresh: (cookie: string) => Promise<SeenPrincipal | undefined>;
+  /** Whether they may still come in. @throws CountersignError `principal_disabled` and the like */
+  readonly admit?: ((principal: Principal) => Promise<Principal>) | undefined;
   readonly groupsMaxAgeMs: number;
   readonly clock: Clock;
 }
@@ -79,6 +81,7 @@ export class FreshGroups {
   }
 
   async #managed(principal: Principal): Promise<Principal | undefined> {
+    await this.#options.admit?.(principal);
     const groups = await this.#options.managedGroups?.(principal.id);
     return groups === undefined ? undefined : { ...principal, groups: [...groups] };
   }

@@ -46,7 +46,7 @@ function world(broken: Partial<LeaverSteps> = {}): World {
   };
   const { clock, requests, grants } = services;
   const common = { store, record, clock, random: randomBytes };
-  const credentials = new CredentialService(common);
+  const credentials = new CredentialService({ ...common, current: (principal) => Promise.resolve(principal) });
   const webSessions = new WebSessions({ ...common, key: Buffer.alloc(32, 1), ttlMs: 3_600_000, idleMs: 3_600_000 });
   const leavers = new Leavers({
     store,

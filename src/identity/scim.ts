@@ -14,6 +14,7 @@ import type { Json } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Database, Store } from '../store/database.ts';
 import type { StoredLeaver } from '../store/leavers.ts';
+import { listPrincipals } from '../store/principals.ts';
 import {
   changeMembers,
   countScimUsers,
@@ -132,13 +133,15 @@ export class ScimDirectory {
    * every second or so.
    */
   async sweep(): Promise<void> {
-    const { store, endSessions, onError } = this.#options;
+    const { store, fold, endSessions, onError } = this.#options;
     const changes = new Map((await recentGroupChanges(store)).map(({ principalId, at }) => [principalId, at]));
     const isNew = [...changes].filter(([principalId, at]) => this.#seen.get(principalId) !== at);
     this.#seen = changes;
-    await Promise.all(
-      isNew.map(([principalId]) => endSessions(principalId, groupsChanged(principalId)).catch(onError)),
-    );
+    if (isNew.length === 0) return;
+    // An account has the groups that its owner has.
+    const owned = Map.groupBy(await listPrincipals(store), ({ human }) => fold(human));
+    const ids = isNew.flatMap(([id]) => [id, ...(owned.get(fold(id)) ?? []).map((principal) => principal.id)]);
+    await Promise.all([...new Set(ids)].map((id) => endSessions(id, groupsChanged(id)).catch(onError)));
   }
 
   // ---- users ----
@@ -214,6 +217,7 @@ export class ScimDirectory {
       throw new ScimProblem(409, `there is another user with this userName or ${subjectFrom}`, 'uniqueness');
     }
     await writeScimUser(transaction, user);
+    if (before === undefined) await this.#changed(transaction, [{ userId: user.id, userName, principalId }]);
     const type = before === undefined ? 'scim.user-created' : 'scim.user-changed';
     await record({ type, user: user.id, principal: principalId, active });
     if (active) await leavers.unmark(transaction, leaving(principalId, 'active in SCIM'));
@@ -292,7 +296,8 @@ export class ScimDirectory {
   }
 
   async #changed(transaction: Transaction<Database>, members: readonly ScimMember[]): Promise<void> {
-    await touchScimGroupsOf(transaction, members.map(idOf));
+    const { configuration, clock } = this.#options;
+    await touchScimGroupsOf(transaction, members.map(idOf), configuration.groupsFrom, new Date(clock.now()));
   }
 
   async #recordGroup(

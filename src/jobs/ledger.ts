@@ -5,8 +5,9 @@
  *              │                  │                  │
  *              ├──begin (a client without a lease)──>┤
  *              │ <──fail, expiry (attempts left)─────┤──fail, expiry (none left)──> failed
+ *              │ <──────────────────────────retry, so often────────────────────────────┘
  *              └──────kill, cap────────┴─────────────┴──> blocked
- *   run:    running <──pause/resume──> paused;  both ──> completed | failed | killed
+ *   run:    running <──pause/resume──> paused;  both ──> completed | failed | killed;  failed ──retry──> running
  *
  * An attempt begins when a chunk leaves `planned`; its number fences every later call. `delivered` is the gateway's word
  * that all rows went out; only then can the attempt be sealed, and only one attempt of a chunk ever is. Every change
@@ -44,15 +45,19 @@ const successors: Record<ChunkState, readonly ChunkState[]> = {
   leased: ['streaming', 'planned', 'failed', 'blocked'],
   streaming: ['sealed', 'planned', 'failed', 'blocked'],
   sealed: [],
-  failed: [],
+  failed: ['planned'],
   blocked: [],
 };
+
+/** Nothing more happens to a chunk in such a state unless somebody asks for it. */
+const isOver = (state: ChunkState) => state === 'sealed' || state === 'failed' || state === 'blocked';
 
 export type LedgerEventType =
   | 'run.created'
   | 'run.paused'
   | 'run.resumed'
   | 'run.killed'
+  | 'run.retried'
   | 'run.completed'
   | 'run.failed'
   | 'run.snapshot-mixed'
@@ -112,6 +117,8 @@ export interface LedgerOptions {
   readonly leaseMs: number;
   /** Attempts per chunk. */
   readonly attempts: number;
+  /** How often a failed chunk may be set going again, each time with that many attempts. Default 5. */
+  readonly retries?: number;
   /** Lease of a client that reads a chunk without having leased it (psql, Spark): it sends no heartbeats. */
   readonly directLeaseMs?: number;
 }
@@ -343,6 +350,56 @@ export class Ledger {
     await this.#changeRun(runId, ['paused'], { state: 'running' }, 'run.resumed', { by });
   }
 
+  /**
+   * Sets failed chunks going again: all of them, or one. A run that ended because of them is open again, under a mixed
+   * snapshot, as long as the approval's time is not up.
+   * @param grantUntil when the run's grant expires
+   * @returns how many chunks
+   * @throws run_not_open (completed, killed, nothing failed), chunk_not_available, grant_expired, limit_exceeded
+   */
+  async retry(runId: string, by: string, grantUntil: Date, chunkNo?: number): Promise<number> {
+    return this.#change(runId, async (change) => {
+      const { transaction, run, now } = change;
+      if (run.state === 'completed' || run.state === 'killed') throw runNotOpen(run);
+      if (run.state === 'failed' && now >= grantUntil) {
+        throw new CountersignError(
+          'grant_expired',
+          `the approval of run ${runId} ended at ${grantUntil.toISOString()}`,
+          {
+            hint: 'a new run needs a new grant',
+          },
+        );
+      }
+      const wanted =
+        chunkNo === undefined ? await chunksOfRun(transaction, runId) : [await this.#chunk(change, chunkNo)];
+      const failed = wanted.filter((chunk) => chunk.state === 'failed');
+      if (failed.length === 0) {
+        const what = chunkNo === undefined ? 'no chunk' : `chunk ${chunkNo} is not one that`;
+        throw new CountersignError('chunk_not_available', `run ${runId}: ${what} has failed`);
+      }
+      const limit = this.#options.retries ?? 5;
+      const spent = failed.find((chunk) => chunk.retries >= limit);
+      if (spent !== undefined) {
+        throw new CountersignError(
+          'limit_exceeded',
+          `chunk ${spent.chunk_no} of run ${runId} was retried ${limit} times`,
+          {
+            hint: 'find out why it fails; runs.retries is the limit',
+          },
+        );
+      }
+      for (const chunk of failed)
+        await this.#move(change, chunk, 'planned', { retries: chunk.retries + 1, failure: null });
+      change.emit('run.retried', undefined, { by, chunks: failed.map((chunk) => chunk.chunk_no) });
+      if (run.state !== 'failed') return failed.length;
+      const reopened = { state: 'running' as const, finished_at: null, failure: null, snapshot: 'mixed' as const };
+      if (!(await changeRun(transaction, runId, ['failed'], reopened))) throw runNotOpen(run);
+      if (run.snapshot === 'shared')
+        change.emit('run.snapshot-mixed', undefined, { reason: 'the run was set going again' });
+      return failed.length;
+    });
+  }
+
   /** Ends the run now. @returns the chunks that were being read, whose sessions the caller ends */
   async kill(runId: string, by: string, reason: string): Promise<ChunkRef[]> {
     return this.#change(runId, async (change) => {
@@ -380,7 +437,7 @@ export class Ledger {
       if (run.state !== 'running' && run.state !== 'paused') return { state: run.state, manifest: run.manifest_json };
       await this.#returnExpired(change);
       const chunks = await chunksOfRun(transaction, runId);
-      const open = chunks.filter((chunk) => successors[chunk.state].length > 0);
+      const open = chunks.filter((chunk) => !isOver(chunk.state));
       if (open.length > 0) {
         throw new CountersignError(
           'run_not_open',
@@ -409,6 +466,11 @@ export class Ledger {
     const [totals, chunks] = await Promise.all([runTotals(this.#store, runId), chunksOfRun(this.#store, runId)]);
     return {
       runId,
+      grantId: run.grant_id,
+      executorId: run.executor_id,
+      executorHuman: run.executor_human,
+      createdAt: run.created_at.toISOString(),
+      finishedAt: run.finished_at?.toISOString() ?? null,
       job: run.job,
       jobVersion: run.job_version,
       connection: run.connection,
@@ -500,7 +562,8 @@ export class Ledger {
   }
 
   async #giveUp(change: Change, chunk: ChunkRow, reason: string, retryable: boolean): Promise<ChunkRow> {
-    const state = retryable && chunk.attempt < this.#options.attempts ? 'planned' : 'failed';
+    const allowed = this.#options.attempts * (1 + chunk.retries);
+    const state = retryable && chunk.attempt < allowed ? 'planned' : 'failed';
     const fields = { ...untouched, lease_holder: null, lease_until: null, failure: reason };
     await this.#move(change, chunk, state, fields);
     change.emit(state === 'planned' ? 'chunk.returned' : 'chunk.failed', chunk, { reason });

@@ -32,6 +32,12 @@ export type ChunkState = 'planned' | 'leased' | 'streaming' | 'sealed' | 'failed
 
 export interface RunStatus {
   readonly runId: string;
+  readonly grantId: string;
+  readonly executorId: string;
+  readonly executorHuman: string;
+  /** RFC 3339. */
+  readonly createdAt: string;
+  readonly finishedAt: string | null;
   readonly job: string;
   readonly jobVersion: number;
   readonly connection: string;
@@ -56,6 +62,21 @@ export interface RunStatus {
   }[];
   readonly failures: readonly { readonly chunkNo: number; readonly state: ChunkState; readonly reason: string }[];
   readonly failure: string | null;
+}
+
+/** A run as somebody watches it: one letter and one number for each chunk, so that ten thousand are a small answer. */
+export interface RunProgressView extends Omit<RunStatus, 'sealed' | 'failures'> {
+  /** The state of chunk n is the letter at n: Planned, Leased, Streaming, sEaled, Failed, Blocked. */
+  readonly states: string;
+  /** Rows delivered of each chunk. */
+  readonly chunkRows: readonly number[];
+  /** The first hundred of `failureCount`. */
+  readonly failures: readonly (RunStatus['failures'][number] & { readonly attempt: number })[];
+  readonly failureCount: number;
+  /** Rows and bytes of the chunks that were sealed in each slice of time since the run began; nothing in a slice is left out. */
+  readonly timeline: readonly { readonly atMs: number; readonly rows: number; readonly bytes: number }[];
+  /** Width of a slice. */
+  readonly sliceMs: number;
 }
 
 export interface RunnerApi {

@@ -120,6 +120,11 @@ export class JobSubmission {
         input: await this.#input(version, definition, plan),
         jobVersion: version.version,
         evidence: { plan, source: content },
+        traits: {
+          touchesMasked: await this.#touchesMasked(version.connection, plan),
+          rows: plan.estimatedRows,
+          bytes: plan.estimatedBytes,
+        },
       });
       return { version, plan, request };
     } catch (error) {
@@ -153,6 +158,14 @@ export class JobSubmission {
     const facts = analyse(plan.source, catalogue, { maxBytes: Number.MAX_SAFE_INTEGER });
     const oids = new Set(facts.flatMap((one) => one.relations.map((relation) => relation.oid)));
     return definitionDigests(catalogue, [...oids]);
+  }
+
+  async #touchesMasked(connectionName: string, plan: JobPlan): Promise<boolean> {
+    const { catalogue, maskIndex } = await this.#connection(connectionName).gate.refresh();
+    const facts = analyse(plan.source, catalogue, { maxBytes: Number.MAX_SAFE_INTEGER });
+    return facts.some(
+      (one) => one.unknowns.length > 0 || one.relations.some((relation) => maskIndex.touches(relation.oid)),
+    );
   }
 
   async #input(version: JobVersion, definition: JobDefinition, plan: JobPlan): Promise<GrantInput> {

@@ -131,7 +131,8 @@ function isColumnItself(output: OutputColumn): boolean {
   return output.verbatim && output.sources.length === 1;
 }
 
-function contentAction(column: ResultColumn, masking: ConnectionMasking): ColumnAction {
+/** What happens to a column that no rule names. */
+export function contentAction(column: CellForm, masking: ConnectionMasking): ColumnAction {
   const { typeOid, format } = column;
   const { detectors } = masking;
   if (holdsAddresses(typeOid) && detectors.names.includes('ip')) {

@@ -111,7 +111,11 @@ function keyedHash(key: Uint8Array): KeyedHash {
   return Object.assign(whole, { begin });
 }
 
-function appliesTo(template: MaskingTemplate, labels: Readonly<Record<string, string>>): boolean {
+/** Do all of the template's labels match? */
+export function appliesTo(
+  template: Pick<MaskingTemplate, 'appliesTo'>,
+  labels: Readonly<Record<string, string>>,
+): boolean {
   return Object.entries(template.appliesTo).every(
     ([name, value]) => Object.hasOwn(labels, name) && labels[name] === value,
   );

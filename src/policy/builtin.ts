@@ -97,8 +97,10 @@ forbid (principal, action == Action::"setting", resource) when {
 // Segregation of duties. Humans are compared, not principals: a service account is its owner.
 @id("approve-needs-approver")
 @code("duty_missing")
-@reason("deciding a request needs the duty approver")
-forbid (principal, action in [Action::"approve", Action::"reject"], resource) unless { principal in Duty::"approver" };
+@reason("deciding a request needs the duty approver (for a change of rules, approver or admin)")
+forbid (principal, action in [Action::"approve", Action::"reject"], resource) unless {
+  principal in Duty::"approver" || (resource.kind == "policy" && principal in Duty::"admin")
+};
 
 @id("approver-is-author")
 @code("duty_conflict")
@@ -120,6 +122,11 @@ forbid (principal, action in [Action::"approve", Action::"reject"], resource) wh
 forbid (principal, action in [Action::"approve", Action::"execute"], resource) when {
   resource.authors.isEmpty() || resource.authors.contains("") || resource.requester == ""
 };
+
+@id("policy-is-applied")
+@code("forbidden")
+@reason("a change of rules is applied by the gateway when it is approved; nobody executes it")
+forbid (principal, action == Action::"execute", resource) when { resource.kind == "policy" };
 
 @id("execute-needs-executor")
 @code("duty_missing")
@@ -186,6 +193,13 @@ forbid (principal, action == Action::"review-access", resource) unless {
   principal in Duty::"auditor" || principal in Duty::"admin"
 };
 
+@id("change-needs-admin-or-approver")
+@code("duty_missing")
+@reason("changing the rules needs the duty admin or approver on every connection that the change touches")
+forbid (principal, action == Action::"change-policy", resource) unless {
+  principal in Duty::"admin" || principal in Duty::"approver"
+};
+
 // What the duties are for. The prohibitions above say who.
 @id("duty-request")
 permit (
@@ -199,7 +213,7 @@ permit (
   principal,
   action in [
     Action::"push-job", Action::"request-run", Action::"request-statement", Action::"replay", Action::"read-log",
-    Action::"review-access"
+    Action::"review-access", Action::"change-policy"
   ],
   resource
 );

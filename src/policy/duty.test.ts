@@ -200,6 +200,7 @@ void test('code and Cedar say the same of every person and every request', () =>
         {
           id: 'all',
           namesUnknown: false,
+          place: 'test',
           effect: 'permit',
           text: 'permit (principal, action, resource);',
           code: undefined,

@@ -29,10 +29,11 @@ export interface DutyAuthor {
 /** What the rules need to know of a request. */
 export interface DutyRequest {
   readonly id: string;
-  readonly kind: 'job' | 'statement' | 'session';
+  readonly kind: 'job' | 'statement' | 'session' | 'policy';
   /** What is asked for, in words, e.g. `customers-export version 1`. */
   readonly title: string;
-  readonly connection: PolicyConnection;
+  /** None for kind `policy`; duties are then those held on every connection that the change touches. */
+  readonly connection: PolicyConnection | undefined;
   /** The human behind the requester. */
   readonly requesterHuman: string;
   /** Everybody who contributed. Never empty: for a statement, its requester. */
@@ -95,9 +96,10 @@ export function mayRequest(
   policySet: PolicySet,
   asker: Asker,
   kind: DutyRequest['kind'],
-  connection: PolicyConnection,
+  connection: PolicyConnection | undefined,
 ): DutyVerdict {
-  return mayAct(policySet, asker, kind === 'job' ? 'request-run' : 'request-statement', connection);
+  const action = kind === 'job' ? 'request-run' : kind === 'policy' ? 'change-policy' : 'request-statement';
+  return mayAct(policySet, asker, action, connection);
 }
 
 /** May this principal do this on the connection, or (without one) on the gateway as a whole? */
@@ -167,8 +169,10 @@ function* decideConflicts(asker: Asker, request: DutyRequest, verdict: 'approve'
     yield { code: 'duty_conflict', policy: 'countersign/approver-is-requester', reason };
   }
   if (verdict === 'approve') yield* unknownAuthor(request);
-  if (!duties.includes('approver')) {
-    const reason = `deciding a request needs the duty approver, which ${who(principal)} does not hold on ${request.connection.name}`;
+  const isGovernor = request.kind === 'policy' && duties.includes('admin');
+  if (!duties.includes('approver') && !isGovernor) {
+    const needed = request.kind === 'policy' ? 'admin or approver' : 'approver';
+    const reason = `deciding a request needs the duty ${needed}, which ${who(principal)} does not hold on ${placeOf(request)}`;
     yield { code: 'duty_missing', policy: 'countersign/approve-needs-approver', reason };
   }
 }
@@ -177,6 +181,10 @@ function* executeConflicts(asker: Asker, request: DutyRequest): Generator<Confli
   const { principal, duties } = asker;
   const key = request.keyOf(principal.human);
   const isJob = request.kind === 'job';
+  if (request.kind === 'policy') {
+    const reason = 'a change of rules is applied by the gateway when it is approved; nobody executes it';
+    yield { code: 'forbidden', policy: 'countersign/policy-is-applied', reason };
+  }
   yield* nobody(asker, request);
   const authorship = authorshipOf(asker, request);
   if (isJob && authorship !== undefined) {
@@ -195,10 +203,14 @@ function* executeConflicts(asker: Asker, request: DutyRequest): Generator<Confli
   const fitting = duties.includes('executor') || (!isJob && duties.includes('designer'));
   if (!fitting) {
     const needed = isJob ? 'executor' : 'designer or executor';
-    const reason = `executing ${request.title} needs the duty ${needed}, which ${who(principal)} does not hold on ${request.connection.name}`;
+    const reason = `executing ${request.title} needs the duty ${needed}, which ${who(principal)} does not hold on ${placeOf(request)}`;
     const policy = isJob ? 'countersign/execute-needs-executor' : 'countersign/execute-needs-session-duty';
     yield { code: 'duty_missing', policy, reason };
   }
+}
+
+function placeOf({ connection }: DutyRequest): string {
+  return connection?.name ?? 'every connection that it touches';
 }
 
 /** Allowed only if our own rules find no conflict and the policies permit it. */
@@ -217,7 +229,7 @@ function both(
     context: {},
     entities: [
       principalEntity(principal, duties),
-      connectionEntity(request.connection),
+      ...(request.connection === undefined ? [] : [connectionEntity(request.connection)]),
       requestEntity(request, principal),
     ],
   });
@@ -255,6 +267,6 @@ function requestEntity(request: DutyRequest, principal: Principal): EntityJson {
       approvers: humans(request.approverHumans),
       strict: request.strict,
     },
-    parents: [connectionUid(request.connection.name)],
+    parents: request.connection === undefined ? [] : [connectionUid(request.connection.name)],
   };
 }

@@ -28,6 +28,12 @@ export interface PolicyFile {
   readonly text: string;
 }
 
+export interface PolicyFiles {
+  readonly files: readonly PolicyFile[];
+  /** false leaves the default permissions out. */
+  readonly defaults?: boolean;
+}
+
 export interface PolicyQuestion {
   readonly principal: TypeAndId;
   readonly action: PolicyAction;
@@ -52,6 +58,8 @@ export interface CompiledPolicy {
   /** Its scope names Action::"unknown" itself; "any action" and "any statement" do not. */
   readonly namesUnknown: boolean;
   readonly text: string;
+  /** Where it stands: file and line, as far as that is known. */
+  readonly place: string;
   readonly code: ErrorCode | undefined;
   readonly reason: string | undefined;
   readonly hint: string | undefined;
@@ -166,7 +174,16 @@ function failed(reason: string, policies: readonly string[]): PolicyAnswer {
  * that do not fit the schema (a misspelt action, duty or attribute), policies that can never apply, templates, two
  * policies with one id.
  */
-export function compilePolicies(options: { files: readonly PolicyFile[]; defaults?: boolean }): PolicySet {
+export function compilePolicies(options: PolicyFiles): PolicySet {
+  const policies = parsePolicies(options);
+  const schema = preparseSchema(schemaName, policySchema);
+  if (schema.type === 'failure') throw new Error(`the policy schema does not parse: ${messages(schema.errors)}`);
+  checkAgainstSchema(policies);
+  return new PolicySet(policies);
+}
+
+/** The policies of such a set, parsed only. @throws CountersignError `configuration_invalid` for text that does not parse */
+export function parsePolicies(options: PolicyFiles): ReadonlyMap<string, CompiledPolicy> {
   const policies = new Map<string, CompiledPolicy>();
   const add = (file: PolicyFile): void => {
     for (const policy of parseFile(file)) {
@@ -184,10 +201,7 @@ export function compilePolicies(options: { files: readonly PolicyFile[]; default
     names.add(file.name);
     add(file);
   }
-  const schema = preparseSchema(schemaName, policySchema);
-  if (schema.type === 'failure') throw new Error(`the policy schema does not parse: ${messages(schema.errors)}`);
-  checkAgainstSchema(policies);
-  return new PolicySet(policies);
+  return policies;
 }
 
 function parseFile(file: PolicyFile): CompiledPolicy[] {
@@ -217,6 +231,7 @@ function parseFile(file: PolicyFile): CompiledPolicy[] {
       effect,
       namesUnknown: JSON.stringify(action).includes('"id":"unknown"'),
       text,
+      place: placeIn(file, text),
       code: code as ErrorCode | undefined,
       reason: annotations?.['reason'],
       hint: annotations?.['hint'],
@@ -236,7 +251,8 @@ function checkAgainstSchema(policies: ReadonlyMap<string, CompiledPolicy>): void
   const shown = new Map<string, string>();
   for (const { policyId, error } of all) {
     const help = error.help === null ? '' : ` (${error.help})`;
-    if (!shown.has(policyId)) shown.set(policyId, `${error.message}${help}`);
+    const place = policies.get(policyId)?.place ?? '';
+    if (!shown.has(policyId)) shown.set(policyId, `${place}: ${error.message}${help}`);
   }
   throw new CountersignError(
     'configuration_invalid',
@@ -257,6 +273,11 @@ function describePlace(text: string, offset: number): string {
   const line = before.split('\n').length;
   const id = [...before.matchAll(/@id\s*\(\s*"([^"]*)"\s*\)/g)].at(-1)?.[1];
   return id === undefined ? `line ${line}: ` : `line ${line}, policy ${id}: `;
+}
+
+function placeIn({ name, text }: PolicyFile, policy: string): string {
+  const at = text.indexOf(policy);
+  return at < 0 ? name : `${name}:${text.slice(0, at).split('\n').length}`;
 }
 
 function messages(errors: readonly DetailedError[]): string {

@@ -36,6 +36,7 @@ export const dutyActions = [
   'replay',
   'read-log',
   'review-access',
+  'change-policy',
 ] as const;
 export type DutyAction = (typeof dutyActions)[number];
 

@@ -1,5 +1,5 @@
 /** Database credentials that the gateway issued: rows in, records out. The rules are in `identity/credentials.ts`. */
-import type { Selectable } from 'kysely';
+import { sql, type Selectable } from 'kysely';
 import type { ScramVerifier } from '../wire/postgres/scram.ts';
 import type { CredentialsTable, StoreOrTransaction } from './database.ts';
 
@@ -75,6 +75,26 @@ export async function revokeCredentials(
         : update.where('run_id', '=', selection.runId);
   const rows = await selected.returningAll().execute();
   return rows.map(credentialOf);
+}
+
+/** Of these user names, those whose credential was revoked. */
+export async function revokedCredentials(store: StoreOrTransaction, users: readonly string[]): Promise<string[]> {
+  if (users.length === 0) return [];
+  const { rows } = await sql<{ user_name: string }>`
+    select user_name from credentials
+     where user_name = any (${[...users]}::text[]) and revoked_at is not null`.execute(store);
+  return rows.map((row) => row.user_name);
+}
+
+/** Those of one principal, or all, that can still be used; newest first. */
+export async function listCredentials(
+  store: StoreOrTransaction,
+  principalId: string | undefined,
+  now: Date,
+): Promise<StoredCredential[]> {
+  let query = store.selectFrom('credentials').selectAll().where('revoked_at', 'is', null).where('expires_at', '>', now);
+  if (principalId !== undefined) query = query.where('principal_id', '=', principalId);
+  return (await query.orderBy('created_at', 'desc').orderBy('user_name').limit(1_000).execute()).map(credentialOf);
 }
 
 /** Removes the credentials that expired before that time. @returns how many */

@@ -16,7 +16,7 @@ export interface AuthorRecord {
   readonly principal?: string | undefined;
 }
 
-export type RequestKind = 'job' | 'statement' | 'session';
+export type RequestKind = 'job' | 'statement' | 'session' | 'policy';
 export type RequestState = 'pending' | 'approved' | 'rejected' | 'withdrawn' | 'expired';
 export type GrantState = 'open' | 'consumed' | 'void' | 'expired';
 export type RunState = 'running' | 'paused' | 'completed' | 'failed' | 'killed';
@@ -62,6 +62,18 @@ export interface JobVersionsTable {
   pushed_at: Date;
 }
 
+/** How break-glass was asked for: what the workflow said at that moment. */
+export interface BreakGlassRecord {
+  readonly principal: string;
+  readonly human: string;
+  readonly reason: string;
+  readonly at: string;
+  readonly approvals: number;
+  readonly reviewers: number;
+  readonly reviewWithinMs: number;
+  readonly duringQuietHours: boolean;
+}
+
 export interface RequestsTable {
   id: string;
   kind: RequestKind;
@@ -80,6 +92,11 @@ export interface RequestsTable {
   created_at: Date;
   expires_at: Date;
   closed_at: Date | null;
+  step_due_at: Date | null;
+  escalated_steps: Generated<number>;
+  break_glass: JSONColumnType<BreakGlassRecord, string, string> | null;
+  review_due_at: Date | null;
+  confirmed_at: Date | null;
 }
 
 export interface DecisionsTable {
@@ -89,6 +106,27 @@ export interface DecisionsTable {
   verdict: 'approve' | 'reject';
   comment: string;
   decided_at: Date;
+  groups: Json<string[]>;
+}
+
+export interface ReviewsTable {
+  request_id: string;
+  human: string;
+  principal_id: string;
+  verdict: 'ok' | 'object';
+  comment: string;
+  reviewed_at: Date;
+}
+
+export interface PolicyVersionsTable {
+  number: number;
+  digest: string;
+  content_json: string;
+  applied_by: string;
+  applied_human: string;
+  applied_at: Date;
+  message: string;
+  request_id: string | null;
 }
 
 export interface GrantsTable {
@@ -125,6 +163,7 @@ export interface ChunksTable {
   chunk_no: number;
   state: ChunkState;
   attempt: Generated<number>;
+  retries: Generated<number>;
   lease_holder: string | null;
   lease_until: Date | null;
   delivered: Generated<boolean>;
@@ -279,9 +318,10 @@ export interface AccountOwnersTable {
 
 export interface ServiceAccountsTable {
   name: string;
-  owner: string;
+  source: 'configuration' | 'store';
+  owner: string | null;
+  owner_id: string | null;
   groups: Json<string[]>;
-  accepted_at: Date | null;
   offered_to: string | null;
   offered_by: string | null;
   created_by: string;
@@ -315,6 +355,8 @@ export interface Database {
   job_versions: JobVersionsTable;
   requests: RequestsTable;
   decisions: DecisionsTable;
+  reviews: ReviewsTable;
+  policy_versions: PolicyVersionsTable;
   grants: GrantsTable;
   runs: RunsTable;
   chunks: ChunksTable;

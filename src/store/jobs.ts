@@ -1,6 +1,14 @@
 /** Job versions in the control store: what was pushed, by whom, with which content. Versions are only ever added. */
 import { sql, type Selectable } from 'kysely';
-import type { AuthorRecord, JobVersionsTable, Store, StoreOrTransaction } from './database.ts';
+import type {
+  AuthorRecord,
+  GrantState,
+  JobVersionsTable,
+  RequestState,
+  RunState,
+  Store,
+  StoreOrTransaction,
+} from './database.ts';
 
 export interface JobVersion {
   readonly job: string;
@@ -93,6 +101,47 @@ export async function latestJobVersions(store: StoreOrTransaction): Promise<JobV
     .orderBy('version', 'desc')
     .execute();
   return rows.map(versionOf);
+}
+
+/** What became of a version: its newest request, and the run that came of it. */
+export interface VersionStanding {
+  readonly job: string;
+  readonly version: number;
+  readonly request: string;
+  readonly state: RequestState;
+  readonly grant: GrantState | undefined;
+  readonly run: string | undefined;
+  readonly runState: RunState | undefined;
+}
+
+/** At most one for each version of these jobs. */
+export async function versionStandings(store: StoreOrTransaction, jobs: readonly string[]): Promise<VersionStanding[]> {
+  if (jobs.length === 0) return [];
+  const rows = await store
+    .selectFrom('requests')
+    .leftJoin('grants', 'grants.request_id', 'requests.id')
+    .leftJoin('runs', 'runs.grant_id', 'grants.id')
+    .distinctOn(['requests.job', 'requests.job_version'])
+    .select([
+      'requests.id as request',
+      'requests.state as state',
+      'requests.job as job',
+      'requests.job_version as version',
+      'grants.state as grant',
+      'runs.id as run',
+      'runs.state as runState',
+    ])
+    .where('requests.kind', '=', 'job')
+    .where('requests.job', 'in', [...jobs])
+    .orderBy('requests.job')
+    .orderBy('requests.job_version')
+    .orderBy('requests.created_at', 'desc')
+    .execute();
+  return rows.flatMap(({ job, version, grant, run, runState, ...rest }) =>
+    job === null || version === null
+      ? []
+      : [{ ...rest, job, version, grant: grant ?? undefined, run: run ?? undefined, runState: runState ?? undefined }],
+  );
 }
 
 function versionOf(row: Selectable<JobVersionsTable>): JobVersion {

@@ -2,6 +2,7 @@
 import type { Selectable, Transaction } from 'kysely';
 import type {
   AuthorRecord,
+  BreakGlassRecord,
   Database,
   DecisionsTable,
   RequestKind,
@@ -14,6 +15,7 @@ export interface RequestRecord {
   readonly id: string;
   readonly kind: RequestKind;
   readonly state: RequestState;
+  /** Empty for kind `policy`: that is about the gateway as a whole. */
   readonly connection: string;
   readonly title: string;
   readonly requesterId: string;
@@ -24,13 +26,26 @@ export interface RequestRecord {
   readonly sessionId: string | undefined;
   /** SHA-256 of `digestInputJson`, hex. */
   readonly digest: string;
-  /** Canonical JSON of a `GrantInput`. */
+  /** Canonical JSON of a `GrantInput` or a `PolicyInput`. */
   readonly digestInputJson: string;
   /** What the approver sees beside the digest. Masked. */
   readonly evidence: object;
   readonly createdAt: Date;
   readonly expiresAt: Date;
   readonly closedAt: Date | undefined;
+  /** When the step that is open has to be done, if its workflow says so. */
+  readonly stepDueAt: Date | undefined;
+  /** So many steps were given to further groups. */
+  readonly escalatedSteps: number;
+  readonly breakGlass: BreakGlassRecord | undefined;
+  /** Approved by break-glass: until when it has to be confirmed. */
+  readonly reviewDueAt: Date | undefined;
+  readonly confirmedAt: Date | undefined;
+}
+
+/** When a pending request expires. */
+export function dueAt({ expiresAt, stepDueAt }: RequestRecord): Date {
+  return stepDueAt !== undefined && stepDueAt < expiresAt ? stepDueAt : expiresAt;
 }
 
 export interface DecisionRecord {
@@ -40,6 +55,8 @@ export interface DecisionRecord {
   readonly verdict: 'approve' | 'reject';
   readonly comment: string;
   readonly decidedAt: Date;
+  /** Of the principal, at that moment. */
+  readonly groups: readonly string[];
 }
 
 export interface RequestFilter {
@@ -75,6 +92,8 @@ export async function insertRequest(transaction: Transaction<Database>, request:
       created_at: request.createdAt,
       expires_at: request.expiresAt,
       closed_at: request.closedAt ?? null,
+      step_due_at: request.stepDueAt ?? null,
+      break_glass: request.breakGlass === undefined ? null : JSON.stringify(request.breakGlass),
     })
     .execute();
 }
@@ -106,6 +125,40 @@ export async function closeRequest(
   return result.numUpdatedRows === 1n;
 }
 
+/** The step that is open now has to be done by then. */
+export async function setStepDue(transaction: Transaction<Database>, id: string, at: Date | undefined): Promise<void> {
+  await transaction
+    .updateTable('requests')
+    .set({ step_due_at: at ?? null })
+    .where('id', '=', id)
+    .execute();
+}
+
+export async function setReviewDue(transaction: Transaction<Database>, id: string, at: Date): Promise<void> {
+  await transaction.updateTable('requests').set({ review_due_at: at }).where('id', '=', id).execute();
+}
+
+export async function setEscalated(transaction: Transaction<Database>, id: string, steps: number): Promise<void> {
+  await transaction.updateTable('requests').set({ escalated_steps: steps }).where('id', '=', id).execute();
+}
+
+/** Pending requests in the order in which they were made, after the one with this time and id. */
+export async function pendingAfter(
+  store: StoreOrTransaction,
+  after: Pick<RequestRecord, 'createdAt' | 'id'> | undefined,
+  limit: number,
+): Promise<RequestRecord[]> {
+  let query = store.selectFrom('requests').selectAll().where('state', '=', 'pending');
+  if (after !== undefined) {
+    const { createdAt, id } = after;
+    query = query.where((row) =>
+      row.or([row('created_at', '>', createdAt), row.and([row('created_at', '=', createdAt), row('id', '>', id)])]),
+    );
+  }
+  const rows = await query.orderBy('created_at').orderBy('id').limit(limit).execute();
+  return rows.map(requestOf);
+}
+
 /** Newest first. */
 export async function listRequests(store: StoreOrTransaction, filter: RequestFilter): Promise<RequestRecord[]> {
   let query = store.selectFrom('requests').selectAll();
@@ -126,7 +179,7 @@ export async function duePendingRequests(store: StoreOrTransaction, now: Date, l
     .selectFrom('requests')
     .select('id')
     .where('state', '=', 'pending')
-    .where('expires_at', '<=', now)
+    .where((row) => row.or([row('expires_at', '<=', now), row('step_due_at', '<=', now)]))
     .orderBy('created_at')
     .limit(limit)
     .execute();
@@ -175,6 +228,7 @@ export async function insertDecision(transaction: Transaction<Database>, decisio
       verdict: decision.verdict,
       comment: decision.comment,
       decided_at: decision.decidedAt,
+      groups: JSON.stringify(decision.groups),
     })
     .execute();
 }
@@ -189,6 +243,22 @@ export async function decisionsOf(store: StoreOrTransaction, requestId: string):
     .orderBy('human')
     .execute();
   return rows.map(decisionOf);
+}
+
+/** Of several requests, oldest first. */
+export async function decisionsOfAll(
+  store: StoreOrTransaction,
+  requestIds: readonly string[],
+): Promise<ReadonlyMap<string, DecisionRecord[]>> {
+  if (requestIds.length === 0) return new Map();
+  const rows = await store
+    .selectFrom('decisions')
+    .selectAll()
+    .where('request_id', 'in', [...requestIds])
+    .orderBy('decided_at')
+    .orderBy('human')
+    .execute();
+  return Map.groupBy(rows.map(decisionOf), (decision) => decision.requestId);
 }
 
 function requestOf(row: Selectable<RequestsTable>): RequestRecord {
@@ -210,6 +280,11 @@ function requestOf(row: Selectable<RequestsTable>): RequestRecord {
     createdAt: row.created_at,
     expiresAt: row.expires_at,
     closedAt: row.closed_at ?? undefined,
+    stepDueAt: row.step_due_at ?? undefined,
+    escalatedSteps: row.escalated_steps,
+    breakGlass: row.break_glass ?? undefined,
+    reviewDueAt: row.review_due_at ?? undefined,
+    confirmedAt: row.confirmed_at ?? undefined,
   };
 }
 
@@ -221,5 +296,6 @@ function decisionOf(row: Selectable<DecisionsTable>): DecisionRecord {
     verdict: row.verdict,
     comment: row.comment,
     decidedAt: row.decided_at,
+    groups: row.groups,
   };
 }

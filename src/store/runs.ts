@@ -43,13 +43,39 @@ export async function lockRun(transaction: StoreOrTransaction, runId: string): P
   return transaction.selectFrom('runs').selectAll().where('id', '=', runId).forUpdate().executeTakeFirst();
 }
 
+export interface RunFilter {
+  readonly connections: readonly string[];
+  readonly job?: string | undefined;
+  readonly state?: RunState | undefined;
+  /** Id of a run: only those that began before it. */
+  readonly before?: string | undefined;
+  readonly limit: number;
+}
+
 /** Newest first, without their plans and manifests. */
-export async function recentRuns(
+export async function listRuns(
   store: StoreOrTransaction,
-  limit: number,
+  filter: RunFilter,
 ): Promise<Omit<RunRow, 'plan_json' | 'manifest_json'>[]> {
-  return store
-    .selectFrom('runs')
+  if (filter.connections.length === 0) return [];
+  let query = store.selectFrom('runs').where('connection', 'in', [...filter.connections]);
+  if (filter.job !== undefined) query = query.where('job', '=', filter.job);
+  if (filter.state !== undefined) query = query.where('state', '=', filter.state);
+  if (filter.before !== undefined) {
+    const { before } = filter;
+    query = query.where((where) =>
+      where(
+        where.refTuple('created_at', 'id'),
+        '<',
+        where
+          .selectFrom('runs as cursor')
+          .select(['cursor.created_at', 'cursor.id'])
+          .where('cursor.id', '=', before)
+          .$asTuple('created_at', 'id'),
+      ),
+    );
+  }
+  return query
     .select([
       'id',
       'grant_id',
@@ -65,7 +91,8 @@ export async function recentRuns(
       'failure',
     ])
     .orderBy('created_at', 'desc')
-    .limit(limit)
+    .orderBy('id', 'desc')
+    .limit(filter.limit)
     .execute();
 }
 

@@ -283,14 +283,33 @@ export async function changeMembers(
   }
 }
 
-/** Notes, by the store's clock, that the groups of these users are others now. */
-export async function touchScimGroupsOf(transaction: Transaction<Database>, userIds: readonly string[]): Promise<void> {
+/**
+ * Notes, by the store's clock, that the groups of these users are others now, and writes them where principals are known:
+ * what depends on them (a person's service accounts) reads them there.
+ */
+export async function touchScimGroupsOf(
+  transaction: Transaction<Database>,
+  userIds: readonly string[],
+  groupsFrom: 'displayName' | 'externalId',
+  now: Date,
+): Promise<void> {
   if (userIds.length === 0) return;
   await transaction
     .updateTable('scim_users')
     .set({ groups_changed_at: sql<Date>`clock_timestamp()` })
     .where('id', '=', sql<string>`any(${[...userIds]})`)
     .execute();
+  const name = sql.ref(groupsFrom === 'displayName' ? 'scim_groups.display_name' : 'scim_groups.external_id');
+  await sql`
+    update principals set groups = now.groups, groups_at = greatest(groups_at, ${now})
+    from (
+      select principal_id, coalesce(jsonb_agg(${name}) filter (where ${name} is not null), '[]') as groups
+      from scim_users
+      left join scim_members on scim_members.user_id = scim_users.id
+      left join scim_groups on scim_groups.id = scim_members.group_id
+      where scim_users.id = any(${[...userIds]}) group by principal_id
+    ) as now
+    where principals.id = now.principal_id`.execute(transaction);
 }
 
 /** Principals whose groups changed within the last minute, by the store's clock, each with when. */

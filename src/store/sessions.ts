@@ -33,12 +33,16 @@ export interface SessionFilter {
   readonly principalId?: string | undefined;
   readonly human?: string | undefined;
   readonly connection?: string | undefined;
+  /** Any of these. */
+  readonly connections?: readonly string[] | undefined;
   readonly runId?: string | undefined;
   readonly openOnly?: boolean | undefined;
   /** Inclusive. */
   readonly startedFrom?: Date | undefined;
   /** Exclusive. */
   readonly startedBefore?: Date | undefined;
+  /** Id of a session: only those that began before it. */
+  readonly before?: string | undefined;
   /** Default 100. */
   readonly limit?: number | undefined;
 }
@@ -119,6 +123,24 @@ export async function listSessions(store: StoreOrTransaction, filter: SessionFil
   if (filter.principalId !== undefined) query = query.where('principal_id', '=', filter.principalId);
   if (filter.human !== undefined) query = query.where('human', '=', filter.human);
   if (filter.connection !== undefined) query = query.where('connection', '=', filter.connection);
+  if (filter.connections !== undefined) {
+    if (filter.connections.length === 0) return [];
+    query = query.where('connection', 'in', [...filter.connections]);
+  }
+  if (filter.before !== undefined) {
+    const { before } = filter;
+    query = query.where((where) =>
+      where(
+        where.refTuple('started_at', 'id'),
+        '<',
+        where
+          .selectFrom('sessions as cursor')
+          .select(['cursor.started_at', 'cursor.id'])
+          .where('cursor.id', '=', before)
+          .$asTuple('started_at', 'id'),
+      ),
+    );
+  }
   if (filter.runId !== undefined) query = query.where('run_id', '=', filter.runId);
   if (filter.openOnly === true) query = query.where('ended_at', 'is', null);
   if (filter.startedFrom !== undefined) query = query.where('started_at', '>=', filter.startedFrom);

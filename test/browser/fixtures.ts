@@ -50,7 +50,7 @@ export async function holdStatement(client: pg.Client, sql: string): Promise<Hel
   const answer = client.query(sql).catch((error: unknown) => error as Error);
   const notice = await Promise.race([
     promise,
-    answer.then((what) => Promise.reject(new Error(`not held: ${String(what)}`))),
+    answer.then((what) => Promise.reject(new Error(`not held: ${JSON.stringify(what)}`))),
   ]);
   const address = /https?:\/\/\S+\/requests\/(req_[0-9a-z]+)/.exec(notice);
   assert.ok(address?.[1], notice);

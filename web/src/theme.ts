@@ -1,5 +1,5 @@
 /** Colours and shapes of the page. Both colour schemes keep a contrast of at least 4.5 : 1 for text. */
-import { createTheme, type MantineColorsTuple } from '@mantine/core';
+import { createTheme, Loader, Modal, Notification, type MantineColorsTuple } from '@mantine/core';
 
 /** The seal: what can be pressed, and what is approved. */
 const seal: MantineColorsTuple = [
@@ -17,7 +17,7 @@ const seal: MantineColorsTuple = [
 
 export const theme = createTheme({
   primaryColor: 'seal',
-  primaryShade: { light: 9, dark: 4 },
+  primaryShade: { light: 9, dark: 7 },
   autoContrast: true,
   colors: { seal },
   defaultRadius: 'md',
@@ -26,4 +26,11 @@ export const theme = createTheme({
   headings: { fontWeight: '650', sizes: { h1: { fontSize: '1.5rem', lineHeight: '1.25' } } },
   cursorType: 'pointer',
   respectReducedMotion: true,
+  components: {
+    // Its name is only allowed on what has a role.
+    Loader: Loader.extend({ defaultProps: { role: 'status' } }),
+    // What locks the scrolling makes a style element without this page's nonce.
+    Modal: Modal.extend({ defaultProps: { lockScroll: false, closeButtonProps: { 'aria-label': 'Close' } } }),
+    Notification: Notification.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
+  },
 });

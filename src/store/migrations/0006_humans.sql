@@ -51,12 +51,14 @@ create table account_owners (
 create unique index account_owners_open on account_owners (account) where until is null;
 create index account_owners_account on account_owners (account);
 
+-- Those of the configuration stand here too, for who owns them and whether they are disabled.
 create table service_accounts (
   name text primary key,
-  owner text not null,
+  source text not null check (source in ('configuration', 'store')),
+  -- The owner as a human, and the principal whose groups bound those of the account; null until somebody accepts it.
+  owner text,
+  owner_id text,
   groups jsonb not null,
-  -- An account works from the moment when its owner has accepted it.
-  accepted_at timestamptz,
   -- To whom it goes when they accept.
   offered_to text,
   offered_by text,

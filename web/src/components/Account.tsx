@@ -18,13 +18,14 @@ export function Account() {
   return (
     <Menu width={260} position="bottom-end" shadow="md">
       <Menu.Target>
-        <UnstyledButton aria-label={`Account of ${nameOf(who)}`} className="account">
-          <Group gap="xs" wrap="nowrap">
-            <Avatar size={30} radius="xl" color="seal" name={nameOf(who)} aria-hidden />
+        <UnstyledButton className="account">
+          <Group gap="xs" wrap="nowrap" aria-hidden>
+            <Avatar size={30} radius="xl" color="seal" name={nameOf(who)} />
             <Text size="sm" visibleFrom="sm" truncate maw={160}>
               {nameOf(who)}
             </Text>
           </Group>
+          <span className="only-read">Account of {nameOf(who)}</span>
         </UnstyledButton>
       </Menu.Target>
       <Menu.Dropdown>

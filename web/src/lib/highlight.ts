@@ -1,9 +1,10 @@
-/** Colours for SQL and YAML: spans of one class each. Loaded when the first code is shown. */
+/** Colours for SQL, YAML and Cedar: spans of one class each. Loaded when the first code is shown. */
 import { PostgreSQL } from '@codemirror/lang-sql';
 import { yamlLanguage } from '@codemirror/lang-yaml';
 import { classHighlighter, highlightTree } from '@lezer/highlight';
+import { cedarSpans } from './cedar.ts';
 
-export type CodeLanguage = 'sql' | 'yaml';
+export type CodeLanguage = 'sql' | 'yaml' | 'cedar';
 
 export interface CodeSpan {
   readonly from: number;
@@ -14,6 +15,7 @@ export interface CodeSpan {
 
 /** Spans in order that cover the whole text. */
 export function highlight(text: string, language: CodeLanguage): CodeSpan[] {
+  if (language === 'cedar') return cedarSpans(text);
   const { parser } = language === 'sql' ? PostgreSQL.language : yamlLanguage;
   const spans: CodeSpan[] = [];
   let at = 0;
