@@ -170,6 +170,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
+    /** Groups that are kept here count instead of those that a provider tells. */
     const managedGroups = async (principalId: string) =>
       (await scim?.directory.groupsOf(principalId)) ?? (await access.groupsOf(principalId));
     const providers = new IdentityProviders({ identity, clock, managedGroups });
@@ -218,12 +219,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
     await leavers.refresh();
-    const verifyToken = async (token: string): Promise<Principal> => {
-      if (isKey(token)) return enter(await access.verify(token));
-      const principal = await providers.verify(token);
+    const enterAsProved = async (principal: SeenPrincipal): Promise<Principal> => {
       await access.admit(principal);
       return enter(principal);
     };
+    const verifyToken = async (token: string): Promise<Principal> =>
+      isKey(token) ? enter(await access.verify(token)) : enterAsProved(await providers.verify(token));
     const webSessions = new WebSessions({
       store,
       record,
@@ -485,7 +486,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       webSessions,
       flows,
       verifyLogin: async (provider, tokens, nonce) =>
-        enter(await providers.verifyLogin(provider, { ...tokens, nonce })),
+        enterAsProved(await providers.verifyLogin(provider, { ...tokens, nonce })),
       publicUrl: pageUrl,
     });
 

@@ -33,6 +33,8 @@ export interface ApiOptions {
 }
 
 const maxBodyBytes = 1024 * 1024;
+/** A server that closes gives its answers so long. Connections on which nobody has asked yet would keep it a minute. */
+const closingMs = 1_000;
 
 export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   const { services, tls, requestsPerMinute } = options;
@@ -40,6 +42,10 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   // The instance's type depends on TLS only in its server; the routes do not care.
   const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
   app.decorateRequest('principal', undefined);
+  app.addHook('preClose', (done) => {
+    setTimeout(() => app.server.closeAllConnections(), closingMs).unref();
+    done();
+  });
   app.decorateRequest('proof', undefined);
   app.setErrorHandler((cause, request, reply) => {
     const error = apiError(cause, services);

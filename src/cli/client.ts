@@ -43,8 +43,7 @@ export class ApiClient {
     const response = await this.#send(method, path, body, token);
     if (response.ok) return response;
     const error = await serverError(response);
-    // To decide or to execute, the server wants to know the groups of now: a new token says them.
-    const renewed = error.code === 'groups_stale' ? await this.#renewed(token) : undefined;
+    const renewed = await this.#renewed(error.code, token);
     if (renewed === undefined) throw error;
     const again = await this.#send(method, path, body, renewed);
     if (again.ok) return again;
@@ -69,13 +68,18 @@ export class ApiClient {
     }
   }
 
-  /** Another token in place of one that is too old; undefined where there is none to be had. */
-  async #renewed(token: string | undefined): Promise<string | undefined> {
-    const isGiven = ['COUNTERSIGN_TOKEN', 'COUNTERSIGN_TOKEN_FILE'].some((name) => process.env[name] !== undefined);
-    if (isGiven || token === undefined) return undefined;
-    const renewed = await loadToken(this.server, { tooOld: token }).catch(() => undefined);
-    this.#token = renewed?.accessToken;
-    return this.#token;
+  /** Another token in place of one that is too old, or has ended; undefined where there is none to be had. */
+  async #renewed(code: ErrorCode, token: string | undefined): Promise<string | undefined> {
+    if (token === undefined || (code !== 'groups_stale' && code !== 'token_expired')) return undefined;
+    if (process.env['COUNTERSIGN_TOKEN'] !== undefined) return undefined;
+    const file = process.env['COUNTERSIGN_TOKEN_FILE'];
+    const found =
+      file === undefined
+        ? (await loadToken(this.server, { tooOld: token }).catch(() => undefined))?.accessToken
+        : readFileSync(file, 'utf8').trim();
+    if (found === undefined || found === token) return undefined;
+    this.#token = found;
+    return found;
   }
 
   async #accessToken(): Promise<string> {

@@ -25,7 +25,7 @@ export const presets: Readonly<Record<PresetName, ProviderPreset>> = {
     issuer: 'https://TENANT.okta.com/oauth2/AUTHORIZATION-SERVER',
     groupsClaim: 'groups',
     algorithms: ['RS256'],
-    scopes: [...scopes, 'groups'],
+    scopes: [...scopes],
     parameters: {},
     freshGroups: 'userinfo',
     note: 'a custom authorization server: access tokens of the organization server are for Okta only',
@@ -55,7 +55,7 @@ export const presets: Readonly<Record<PresetName, ProviderPreset>> = {
     scopes: ['openid', 'profile', 'email'],
     parameters: { access_type: 'offline', prompt: 'consent' },
     freshGroups: 'token',
-    note: 'Google has no groups claim: log-ins are refused unless SCIM manages the groups; SAML is the better way',
+    note: 'Google has no groups claim: log-ins are refused where nothing else (SCIM) keeps the groups; SAML tells them',
   },
 };
 

@@ -21,7 +21,7 @@ source: |
   select ${columns}
   from customers
   where region = :region
-parameters: { region: { type: text, allowed: [EU, US], value: EU } }
+parameters: { region: { type: text, allowed: [EU, US], default: EU } }
 chunk: { by: id, rows: ${rows} }
 output: { format: parquet, to: "file://out/${name}" }
 limits: { rows: 1000000, bytes: 2GB, concurrency: 4, statementTimeout: 60s }
@@ -39,19 +39,21 @@ export interface Held {
   readonly requestId: string;
   /** The address that the NOTICE shows to the person who waits. */
   readonly address: string;
-  /** Ends with the statement. */
-  readonly answer: Promise<pg.QueryResult | Error>;
+  /** Ends with the statement: its rows, or the words of the error. */
+  readonly answer: Promise<{ readonly rows: readonly Record<string, unknown>[]; readonly refused: string | undefined }>;
 }
 
 /** Sends a statement that has to wait, and reads the NOTICE that says so. */
 export async function holdStatement(client: pg.Client, sql: string): Promise<Held> {
   const { promise, resolve } = Promise.withResolvers<string>();
   client.on('notice', (notice) => resolve([notice.message, notice.detail, notice.hint].join('\n')));
-  const answer = client.query(sql).catch((error: unknown) => error as Error);
-  const notice = await Promise.race([
-    promise,
-    answer.then((what) => Promise.reject(new Error(`not held: ${JSON.stringify(what)}`))),
-  ]);
+  const answer = client.query<Record<string, unknown>>(sql).then(
+    ({ rows }) => ({ rows, refused: undefined }),
+    (error: unknown) => ({ rows: [], refused: error instanceof Error ? error.message : 'failed' }),
+  );
+  const early = answer.then(({ refused }) => Promise.reject(new Error(`not held: ${refused ?? 'it ran'}`)));
+  const notice = await Promise.race([promise, early]);
+  early.catch(() => undefined);
   const address = /https?:\/\/\S+\/requests\/(req_[0-9a-z]+)/.exec(notice);
   assert.ok(address?.[1], notice);
   return { requestId: address[1], address: address[0], answer };

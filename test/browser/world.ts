@@ -83,7 +83,11 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     env: { ...process.env, HOME: userData },
   });
   const states = new Map<Person, Awaited<ReturnType<BrowserContext['storageState']>>>();
-  const open = async (address: string, { scheme = 'light', viewport = desktop }: VisitOptions, person?: Person) => {
+  const open = async (
+    address: string,
+    { scheme = 'light', viewport = desktop }: VisitOptions = {},
+    person?: Person,
+  ) => {
     const state = person && states.get(person);
     const context = await browser.newContext({
       baseURL: harness.app.apiUrl,
@@ -92,7 +96,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       reducedMotion: 'reduce',
       ...(state === undefined ? {} : { storageState: state }),
     });
-    const visit = await Visit.begin(context);
+    const visit = await Visit.begin(context, new URL(harness.app.apiUrl).origin);
     await visit.page.goto(address);
     return visit;
   };
@@ -134,7 +138,7 @@ export class Visit {
     this.page = page;
   }
 
-  static async begin(context: BrowserContext): Promise<Visit> {
+  static async begin(context: BrowserContext, origin: string): Promise<Visit> {
     const page = await context.newPage();
     const visit = new Visit(page);
     // The log-in page asks who it is, and hears that it is nobody: that one 401 is as it has to be.
@@ -142,7 +146,9 @@ export class Visit {
     page.on('console', (message) => {
       const { url } = message.location();
       const isNobody = !isLoggedIn && url.endsWith('/api/v1/whoami') && message.text().includes('401');
-      if ((message.type() === 'error' || message.type() === 'warning') && !isNobody) {
+      // The identity provider's own pages are not ours to judge.
+      const isElsewhere = url !== '' && new URL(url).origin !== origin;
+      if ((message.type() === 'error' || message.type() === 'warning') && !isNobody && !isElsewhere) {
         visit.#problems.push(`${message.type()}: ${message.text()} (${url})`);
       }
     });

@@ -17,8 +17,7 @@ const seal: MantineColorsTuple = [
 
 export const theme = createTheme({
   primaryColor: 'seal',
-  primaryShade: { light: 9, dark: 7 },
-  autoContrast: true,
+  primaryShade: { light: 9, dark: 8 },
   colors: { seal },
   defaultRadius: 'md',
   fontFamily: 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif',

@@ -1,5 +1,5 @@
 /** Who is logged in, with which duties; colours; log-out. */
-import { Avatar, Badge, Group, Menu, Text, UnstyledButton, useMantineColorScheme } from '@mantine/core';
+import { Badge, Group, Menu, Text, UnstyledButton, useMantineColorScheme } from '@mantine/core';
 import { IconDeviceDesktop, IconLogout, IconMoon, IconSun } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
 import { dutiesOf, nameOf, useWho } from '../lib/who.ts';
@@ -18,9 +18,9 @@ export function Account() {
   return (
     <Menu width={260} position="bottom-end" shadow="md">
       <Menu.Target>
-        <UnstyledButton className="account">
-          <Group gap="xs" wrap="nowrap" aria-hidden>
-            <Avatar size={30} radius="xl" color="seal" name={nameOf(who)} />
+        <UnstyledButton aria-label={`Account of ${nameOf(who)}`} className="account">
+          <Group gap="xs" wrap="nowrap">
+            <span className="initials" data-initials={initialsOf(nameOf(who))} aria-hidden />
             <Text size="sm" visibleFrom="sm" truncate maw={160}>
               {nameOf(who)}
             </Text>
@@ -62,6 +62,15 @@ export function Account() {
       </Menu.Dropdown>
     </Menu>
   );
+}
+
+/** Drawn by the style sheet: they are a picture, not a part of the button's name. */
+function initialsOf(name: string): string {
+  const words = name.split(/\s+/).filter((word) => word !== '');
+  return [words[0], words.length > 1 ? words.at(-1) : undefined]
+    .map((word) => Array.from(word ?? '')[0] ?? '')
+    .join('')
+    .toUpperCase();
 }
 
 function useLogOut(): () => Promise<void> {

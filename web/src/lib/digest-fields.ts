@@ -22,6 +22,7 @@ const groupNames: Readonly<Record<string, string>> = {
   plan: 'Chunk plan',
   output: 'Output',
   maskingDigest: 'Masking rules (SHA-256)',
+  policyDigest: 'Policies (SHA-256)',
   caps: 'Caps',
   executors: 'Who may execute',
   expiry: 'Expiry',
@@ -48,19 +49,38 @@ function definitions(value: unknown): DigestField[] {
   });
 }
 
-/** Every leaf below a value, with its path; short lists of plain values are one leaf. */
+/** Every leaf below a value, with its path. A list of things is one field for each, with its members side by side. */
 function leaves(path: string, value: unknown): DigestField[] {
   if (Array.isArray(value)) {
-    if (value.every((one) => typeof one !== 'object' || one === null))
-      return [{ name: path, value: value.map(textOf).join(', ') || '(none)' }];
-    return value.flatMap((one: unknown, index) => leaves(`${path}[${index}]`, one));
+    if (!value.some(isObject)) return [{ name: path, value: listText(value) }];
+    return value.map((one: unknown, index) => ({ name: `${path}[${index}]`, value: lineOf(one) }));
   }
-  if (typeof value === 'object' && value !== null) {
-    const entries = Object.entries(value);
-    if (entries.length === 0) return [{ name: path, value: '(none)' }];
-    return entries.flatMap(([name, one]) => leaves(path === '' ? name : `${path}.${name}`, one));
-  }
-  return [{ name: path, value: textOf(value) }];
+  if (!isObject(value)) return [{ name: path, value: textOf(value) }];
+  const entries = Object.entries(value);
+  if (entries.length === 0) return [{ name: path, value: '(none)' }];
+  return entries.flatMap(([name, one]) => leaves(path === '' ? name : `${path}.${name}`, one));
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** `2569, 3285`; of lists: `(1, a), (2, b)`. */
+function listText(value: readonly unknown[]): string {
+  const said = value.map((one) => {
+    if (!Array.isArray(one)) return lineOf(one);
+    return one.length === 1 ? lineOf(one[0]) : `(${listText(one)})`;
+  });
+  return said.join(', ') || '(none)';
+}
+
+/** `name: id · mask: none`. */
+function lineOf(value: unknown): string {
+  if (Array.isArray(value)) return listText(value);
+  if (!isObject(value)) return textOf(value);
+  return Object.entries(value)
+    .map(([name, one]) => `${name}: ${lineOf(one)}`)
+    .join(' · ');
 }
 
 function textOf(value: unknown): string {

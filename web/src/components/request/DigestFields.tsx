@@ -29,10 +29,12 @@ export function DigestFields({ request, input, check }: Parts) {
               {group}
             </Text>
             {fields.map(({ name, value }) => (
-              <dd key={name} className="digest-field">
-                <Text span size="sm" c="dimmed" className="break">
-                  <Plain text={name} />
-                </Text>
+              <dd key={name} className="digest-field" data-single={name === ''}>
+                {name !== '' && (
+                  <Text span size="sm" c="dimmed" className="break">
+                    <Plain text={name} />
+                  </Text>
+                )}
                 <span className="mono break digest-value">
                   <Plain text={value} />
                 </span>
