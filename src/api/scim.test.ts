@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import rateLimit from '@fastify/rate-limit';
 import fastify, { type FastifyInstance } from 'fastify';
 import { startTestStore, type TestStore } from '../../test/control-store.ts';
 import { configurationSchema } from '../config/schema.ts';
@@ -33,7 +34,7 @@ interface Answer {
   };
 }
 
-function serve(more: Record<string, unknown> = {}): FastifyInstance {
+function serve(more: Record<string, unknown> = {}, made: FastifyInstance = fastify()): FastifyInstance {
   const { identity } = configurationSchema.shape;
   const written = { tokenHash: sha256Hex(token), subjectFrom: 'userName', provider: 'corp', ...more };
   const configuration = identity.shape.scim.parse(written);
@@ -81,7 +82,6 @@ function serve(more: Record<string, unknown> = {}): FastifyInstance {
     clock: { now: () => Date.now() },
     onError: asCountersignError,
   } as unknown as ApiServices;
-  const made = fastify();
   void made.register(scimRoutes(services, { directory, tokenHash: sha256Hex(token), requestsPerMinute: 10 }), {
     prefix: '/scim/v2',
   });
@@ -169,6 +169,21 @@ describe('the SCIM server', () => {
     assert.equal((await scim('GET', '/ResourceTypes')).body.totalResults, 2);
     assert.equal((await scim('GET', '/Schemas')).body.totalResults, 2);
     await refused(scim('GET', '/Nothing'), 404);
+  });
+
+  it('answers so many requests in a minute', async () => {
+    app = fastify();
+    await app.register(rateLimit, {
+      max: 1_000,
+      errorResponseBuilder: () => new CountersignError('rate_limited', 'too many requests'),
+    });
+    serve({}, app);
+    const wrong = { method: 'GET', url: '/scim/v2/Users', headers: { authorization: 'Bearer wrong' } } as const;
+    for (let count = 0; count < 5; count++) {
+      assert.equal((await app.inject(wrong)).statusCode, 401);
+      assert.equal((await scim('GET', '/Users')).status, 200);
+    }
+    await refused(scim('GET', '/Users'), 429);
   });
 
   it('creates, shows, replaces and deletes users', async () => {

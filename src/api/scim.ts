@@ -63,69 +63,70 @@ export const scimRoutes =
     const { store } = services;
     const base = () => `${services.publicUrl()}/scim/v2`;
     prepare(app, services);
-    app.addHook('onRoute', (route) => {
-      route.config = { ...route.config, rateLimit: { max: requestsPerMinute, timeWindow: 60_000 } };
-      route.bodyLimit = maxBodyBytes;
-      route.schema = { ...route.schema, hide: true };
-    });
-    app.addHook('onRequest', async (request) => checkToken(request, tokenHash));
+    const options = {
+      config: { rateLimit: { max: requestsPerMinute, timeWindow: 60_000 } },
+      bodyLimit: maxBodyBytes,
+      schema: { hide: true },
+    };
+    // Behind the limit of requests, so that wrong tokens count, and before the body is read.
+    app.addHook('preParsing', async (request) => checkToken(request, tokenHash));
 
     const showUser = async (user: StoredScimUser) => userResource(user, await groupsOfUser(store, user.id), base());
     const showGroup = async (group: StoredScimGroup, withMembers = true) =>
       groupResource(group, withMembers ? await membersOfGroup(store, group.id) : undefined, base());
 
-    app.get('/ServiceProviderConfig', () => serviceProviderConfig(base()));
-    app.get('/ResourceTypes', () => list(resourceTypes(base()), 2, 1));
-    app.get('/Schemas', () => list(schemas(base()), 2, 1));
+    app.get('/ServiceProviderConfig', options, () => serviceProviderConfig(base()));
+    app.get('/ResourceTypes', options, () => list(resourceTypes(base()), 2, 1));
+    app.get('/Schemas', options, () => list(schemas(base()), 2, 1));
 
-    app.get<Listing>('/Users', async ({ query }) => {
+    app.get<Listing>('/Users', options, async ({ query }) => {
       const page = pageOf(query, userAttributes);
       const { users, total } = await listScimUsers(store, page);
       const shown = await Promise.all(users.map(showUser));
       return list(shown.map(picked(query)), total, page.offset + 1);
     });
-    app.get<ById & Listing>('/Users/:id', async ({ params, query }) => {
+    app.get<ById & Listing>('/Users/:id', options, async ({ params, query }) => {
       const user = await findScimUser(store, params.id);
       if (user === undefined) throw noResource('user', params.id);
       return picked(query)(await showUser(user));
     });
-    app.post('/Users', async (request, reply) => {
+    app.post('/Users', options, async (request, reply) => {
       const user = await showUser(await directory.createUser(request.body));
       return reply.status(201).header('location', user.meta.location).send(user);
     });
-    app.put<ById>('/Users/:id', async ({ params, body }) =>
+    app.put<ById>('/Users/:id', options, async ({ params, body }) =>
       showUser(await directory.changeUser(params.id, { replace: body })),
     );
-    app.patch<ById>('/Users/:id', async ({ params, body }) =>
+    app.patch<ById>('/Users/:id', options, async ({ params, body }) =>
       showUser(await directory.changeUser(params.id, { patch: body })),
     );
-    app.delete<ById>('/Users/:id', async ({ params }, reply) => {
+    app.delete<ById>('/Users/:id', options, async ({ params }, reply) => {
       await directory.deleteUser(params.id);
       return reply.status(204).send();
     });
 
-    app.get<Listing>('/Groups', async ({ query }) => {
+    app.get<Listing>('/Groups', options, async ({ query }) => {
       const page = pageOf(query, groupAttributes);
       const { groups, total } = await listScimGroups(store, page);
       const shown = await Promise.all(groups.map((group) => showGroup(group, wantsMembers(query))));
       return list(shown.map(picked(query)), total, page.offset + 1);
     });
-    app.get<ById & Listing>('/Groups/:id', async ({ params, query }) => {
+    app.get<ById & Listing>('/Groups/:id', options, async ({ params, query }) => {
       const group = await findScimGroup(store, params.id);
       if (group === undefined) throw noResource('group', params.id);
       return picked(query)(await showGroup(group, wantsMembers(query)));
     });
-    app.post('/Groups', async (request, reply) => {
+    app.post('/Groups', options, async (request, reply) => {
       const group = await showGroup(await directory.createGroup(request.body));
       return reply.status(201).header('location', group.meta.location).send(group);
     });
-    app.put<ById>('/Groups/:id', async ({ params, body }) =>
+    app.put<ById>('/Groups/:id', options, async ({ params, body }) =>
       showGroup(await directory.changeGroup(params.id, { replace: body })),
     );
-    app.patch<ById>('/Groups/:id', async ({ params, body }) =>
+    app.patch<ById>('/Groups/:id', options, async ({ params, body }) =>
       showGroup(await directory.changeGroup(params.id, { patch: body })),
     );
-    app.delete<ById>('/Groups/:id', async ({ params }, reply) => {
+    app.delete<ById>('/Groups/:id', options, async ({ params }, reply) => {
       await directory.deleteGroup(params.id);
       return reply.status(204).send();
     });

@@ -69,7 +69,8 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  const pageOptions = { logInOrigins: services.cliLogins.map(({ issuer }) => new URL(issuer).origin) };
+  const logInAddresses = [...services.cliLogins.map(({ issuer }) => issuer), ...services.samlLogin.entryPoints];
+  const pageOptions = { logInOrigins: [...new Set(logInAddresses.map((address) => new URL(address).origin))] };
   app.setNotFoundHandler((request, reply) => {
     if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);

@@ -12,13 +12,15 @@ import type { Keycloak } from './server.ts';
 
 const entityId = 'urn:countersign:test';
 
-/** The key with which the realm signs, from its own description. */
-async function certificateOf(keycloak: Keycloak): Promise<string> {
+/** The keys with which the realm signs, from its own description: several after a change. */
+async function certificatesOf(keycloak: Keycloak): Promise<string[]> {
   const response = await fetch(`${keycloak.issuer}/protocol/saml/descriptor`);
-  const [, text] = /<ds:X509Certificate>([^<]+)</.exec(await response.text()) ?? [];
-  assert.ok(text !== undefined);
-  const lines = text.replace(/\s/g, '').match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
+  const found = [...(await response.text()).matchAll(/<ds:X509Certificate>([^<]+)</g)];
+  assert.ok(found.length > 0);
+  return found.map(([, text = '']) => {
+    const lines = text.replace(/\s/g, '').match(/.{1,64}/g) ?? [];
+    return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
+  });
 }
 
 const hidden = (html: string, name: string): string => {
@@ -33,8 +35,12 @@ export function suite(keycloak: Keycloak): void {
 
     before(async () => {
       folder = await mkdtemp(path.join(tmpdir(), 'countersign-keycloak-saml-'));
-      const certificate = path.join(folder, 'realm.crt');
-      await writeFile(certificate, await certificateOf(keycloak));
+      const idpCertFiles: string[] = [];
+      for (const [index, certificate] of (await certificatesOf(keycloak)).entries()) {
+        const file = path.join(folder, `realm-${index}.crt`);
+        await writeFile(file, certificate);
+        idpCertFiles.push(file);
+      }
       harness = await startHarness({
         schema: 'create table customers (id integer primary key, name text)',
         configure: (raw) => {
@@ -43,7 +49,7 @@ export function suite(keycloak: Keycloak): void {
             name: 'corp',
             entryPoint: `${keycloak.issuer}/protocol/saml`,
             idpIssuer: keycloak.issuer,
-            idpCertFiles: [certificate],
+            idpCertFiles,
             spEntityId: entityId,
             groupsAttribute: 'groups',
             emailAttribute: 'email',
