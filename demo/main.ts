@@ -2,12 +2,13 @@
  * `npm run demo`: the whole story on one machine, with real components. Ends by itself without a terminal; on one it
  * stays up until Ctrl-C. Cleans up after itself in every case, and may run several times at once.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import colors from 'picocolors';
 import { assertRuntime } from '../src/lib/runtime.ts';
 import { commandLine } from './command.ts';
-import { passwordOf, startEnvironment, type Environment } from './environment.ts';
+import { openInBrowser } from './open.ts';
+import { passwordOf, people, startEnvironment, type Environment } from './environment.ts';
 import { searchEverything } from './search.ts';
 import { secretsOf } from './seed.ts';
 import { tellStory } from './story.ts';
@@ -32,6 +33,9 @@ async function main(): Promise<void> {
   print(colors.bold('Countersign: the person who defines how data is read is never the person who lets it run.\n'));
   starting = startEnvironment({ rows, seed, say: (text) => print(colors.dim(`# ${text}`)) });
   const environment = await starting;
+  print(
+    `the page   ${colors.bold(environment.apiUrl)}   (accounts ${people.join(', ')}; each with the password NAME-password)`,
+  );
   const printed: string[] = [];
   const run = commandLine({ environment, print, capture: (text) => printed.push(text) });
   const story = await tellStory({ environment, run, print });
@@ -70,14 +74,43 @@ async function main(): Promise<void> {
 
 async function stayUp(live: Environment, run: ReturnType<typeof commandLine>): Promise<void> {
   const token = await run('designer', ['token', 'crm'], { quiet: true });
+  const request = await somethingToDecide(live, run);
+  const address = `${live.apiUrl}/requests/${request}`;
   print(`\n${colors.bold('still up until Ctrl-C')}`);
-  print(`  API        ${live.apiUrl}/api/v1/openapi.json`);
+  print(`\n  ${colors.bold('the page')}   ${colors.bold(colors.cyan(address))}`);
   print(
-    `  OpenID     ${live.issuer}   (accounts designer, executor, executor2, auditor; password of designer: ${passwordOf('designer')})`,
+    `  1. Log in as executor (password ${passwordOf('executor')}). Who, what, where and why come first, then the SQL, what`,
   );
+  print('     changed since the last approved version, the masks and the masked sample. Press Approve.');
+  print(
+    `  2. Log out (the menu at the top right), open the address again as designer (${passwordOf('designer')}): whoever wrote`,
+  );
+  print('     the job cannot decide on it, and the page says why.');
+  print(
+    '  3. Still as designer, send a large read with the credential below: it waits, and its NOTICE has an address. Reject',
+  );
+  print('     it as executor2 in another window (Inbox, Reject, a comment), and see what the client gets.');
+  print(
+    `  4. As auditor (${passwordOf('auditor')}): Audit shows that every execution passed an approval, Sessions what was delivered.`,
+  );
+  print(`\n  API        ${live.apiUrl}/api/v1/openapi.json`);
+  print(`  OpenID     ${live.issuer}   (accounts designer, executor, executor2, auditor; each with NAME-password)`);
   print(`  log in     COUNTERSIGN_SERVER=${live.apiUrl} npm run countersign -- login`);
   print(`  as designer:\n${token.stdout.trimEnd().replaceAll(/^/gm, '    ')}`);
+  openInBrowser(address);
   await interruption;
+}
+
+/** A new version of the story's job that waits, for whoever goes on by hand. @returns the id of its request */
+async function somethingToDecide(live: Environment, run: ReturnType<typeof commandLine>): Promise<string> {
+  const file = path.join(live.home, 'customers-export.yaml');
+  await writeFile(file, (await readFile(file, 'utf8')).replace(/rows: \d+/, 'rows: 30000'));
+  const pushed = await run('designer', ['jobs', 'push', 'customers-export.yaml', '-m', 'One more version'], {
+    quiet: true,
+  });
+  const id = /req_[0-9a-z]+/.exec(pushed.stdout)?.[0];
+  if (id === undefined) throw new Error(`no request in:\n${pushed.stdout}${pushed.stderr}`);
+  return id;
 }
 
 const work = main();

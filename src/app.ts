@@ -14,9 +14,12 @@ import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
 import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
+import { TemplateService } from './approvals/templates.ts';
 import { RuleService, rulesInForce } from './approvals/rule-service.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
+import type { FollowedLog } from './audit/follower.ts';
+import { hasEntry } from './audit/find-entry.ts';
 import { TransparencyLog } from './audit/log.ts';
 import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
@@ -28,6 +31,7 @@ import { asCountersignError, CountersignError } from './errors.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
 import { HoldService } from './gate/holds.ts';
 import { GateReader } from './gate/reader.ts';
+import { stepOfInput } from './gate/template-steps.ts';
 import { listen } from './gateway/addresses.ts';
 import {
   DataPlane,
@@ -37,6 +41,7 @@ import {
   type DataPlaneOptions,
   type WiredConnection,
 } from './gateway/data-plane.ts';
+import { accessWorld, examination, unapprovedOf } from './gateway/examination.ts';
 import type { SessionMatch } from './gateway/postgres.ts';
 import { Seats, seatKeeper } from './gateway/seats.ts';
 import type { TargetIdentity } from './gateway/target.ts';
@@ -64,7 +69,12 @@ import { JobSubmission, type JobConnection } from './jobs/submission.ts';
 import { sha256Hex, type Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { tryMask } from './masking/trial.ts';
+import { notifierFor } from './notify/setup.ts';
 import { humanKey, type PolicyConnection } from './policy/entities.ts';
+import { examineAccounts, runDoctor, type DoctorReport } from './review/doctor.ts';
+import { Executions } from './review/executions.ts';
+import { AccessView } from './review/facts.ts';
+import { AccessReviews } from './review/reviews.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
 import { openStore } from './store/database.ts';
@@ -79,6 +89,8 @@ export interface AppOptions {
   readonly version: string;
   readonly logger: Logger;
   readonly clock?: Clock;
+  /** Where the configuration was read from; for `doctor`. */
+  readonly configurationFile?: string | undefined;
 }
 
 export interface App {
@@ -107,11 +119,13 @@ interface Wired extends WiredConnection {
 
 const hourMs = 60 * 60_000;
 const sweepMs = 15_000;
+/** How soon the log is looked at for what receivers are told of. */
+const tellMs = 1_000;
 /** An entry of the log has room for so many session ids. */
 const sessionsPerEntry = 1_000;
 
 export async function startApp(options: AppOptions): Promise<App> {
-  const { configuration, version, logger } = options;
+  const { configuration, version, logger, configurationFile } = options;
   const clock = options.clock ?? systemClock;
   const { dataDirectory, node } = configuration;
   const limits = configuration.gateway.limits;
@@ -315,7 +329,18 @@ export async function startApp(options: AppOptions): Promise<App> {
     closing.push(() => ruleService.close());
     warnOfFile(logger, ruleService);
     await requests.withdrawOrphans();
-    const grants = new GrantService(services);
+    const grants = new GrantService({ ...services, node });
+    const reconcile = async () =>
+      grants.reconcile(async (mark) => {
+        const size = Number((await log.checkpoint()).split('\n')[1]);
+        return hasEntry({
+          read: readerFor(logDirectory),
+          size,
+          since: mark.begunAt,
+          texts: ['grant.consumed', mark.id],
+        });
+      });
+    await reconcile();
     const repository = await JobRepository.open({
       directory: path.join(dataDirectory, 'jobs.git'),
       clock,
@@ -364,6 +389,13 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     closing.push(() => runs.close());
 
+    const templates = new TemplateService({
+      ...services,
+      requests,
+      grants,
+      stepOf: (input, name) => stepOfInput(need(wired, name).listener.gate, input, limits.maxStatementBytes),
+      limits: configuration.templates,
+    });
     const changes = new ChangeFeed(pool.options);
     closing.push(() => changes.close());
     // A hint that is lost makes a page look a little later.
@@ -374,6 +406,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const holds = new HoldService({
       requests,
       grants,
+      templates,
       connection: (name) => {
         const one = need(wired, name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
@@ -381,6 +414,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       policies: () => rules.policies.digest,
       addressOf: (requestId) => `${publicUrl}/requests/${requestId}`,
       holdTimeoutMs: limits.holdTimeoutMs,
+      maxStatementBytes: limits.maxStatementBytes,
       principals: freshGroups,
       dutiesOn,
     });
@@ -412,6 +446,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       openHold: (question) => holds.open(question),
       awaitHold: (hold, question, signal) => holds.wait(hold, question, signal),
+      useTemplate: (question) => holds.useTemplate(question),
+      settleTemplate: (use, rows, reached) => templates.settle(use, rows, reached),
       reserveSample: (human, connection, rows) =>
         reserve({ human: humans.keyOf(human), connection, rows, limit: configuration.sampling.rowsPerHour }),
       reserveEqualities: (human, connection, { rule, values, limit }) =>
@@ -479,6 +515,48 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
+    const keyOf = (human: string) => humans.keyOf(human);
+    const executions = new Executions({
+      store,
+      log: followedLog(log),
+      node,
+      keyOf,
+    });
+    const examined = () =>
+      examination({
+        configuration: rules.configuration,
+        configurationFile,
+        connections,
+        store,
+        now: () => clock.now(),
+        keyOf,
+      });
+    const view = new AccessView({
+      store,
+      clock,
+      keyOf,
+      world: () => accessWorld(rules.configuration, store, keyOf),
+      executions: (ask) => executions.report(ask),
+      unapproved: unapprovedOf(
+        () => rules.policies,
+        () => rules.configuration,
+      ),
+      accounts: (names) => examineAccounts(examined(), names),
+      unusedAfterMs: configuration.review.unusedAfterMs,
+    });
+    const notifier = notifierFor({
+      store,
+      log: followedLog(log),
+      node,
+      clock,
+      configuration: () => rules.configuration,
+      keyOf,
+      publicUrl: () => publicUrl ?? '',
+      note: (entry) => note({ ...entry, ...event() }),
+      onError,
+    });
+    closing.push(() => notifier.close());
+    const reviews = new AccessReviews({ store, record, clock, humans, view });
     const pageUrl = () => publicUrl ?? '';
     const pageLogin = new PageLogin({
       store,
@@ -553,6 +631,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       humans,
       accounts,
       requests,
+      templates,
       rules: ruleService,
       submission,
       draftFromSession: (session) => {
@@ -563,6 +642,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       maxEventStreams: configuration.api.maxEventStreams,
       runs,
       ledger,
+      executions,
+      reviews,
+      notifier,
+      doctor: () => runDoctor(examined()),
       replay: (sessionId) => replaySession({ recordings, sessionId, log }),
       onError,
     };
@@ -586,11 +669,18 @@ export async function startApp(options: AppOptions): Promise<App> {
       requests.escalateDue().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
+      reconcile().catch(onError);
       ledger.sweep().catch(onError);
       credentials.sweep().catch(onError);
+      executions.catchUp().catch(onError);
       webSessions.sweep().catch(onError);
       samlLogin.sweep().catch(onError);
     }, sweepMs);
+    const tell = setInterval(() => void notifier.work().catch(onError), tellMs);
+    closing.push(() => Promise.resolve(clearInterval(tell)));
+    const observe = setInterval(() => void view.observe().catch(onError), hourMs / 4);
+    closing.push(() => Promise.resolve(clearInterval(observe)));
+    await view.observe();
     closing.push(() => Promise.resolve(clearInterval(sweep)));
     const leaversSweep = setInterval(() => {
       leavers.sweep().catch(onError);
@@ -730,6 +820,17 @@ function logKeys(keys: KeyFolder, node: string): { origin: string; privateKeyPem
   return JSON.parse(text) as { origin: string; privateKeyPem: string; verifierKey: string };
 }
 
+/** The log as those see it who follow it. */
+function followedLog(log: TransparencyLog): FollowedLog {
+  return {
+    checkpoint: () => log.checkpoint(),
+    get publishedSize() {
+      return log.publishedSize;
+    },
+    read: readerFor(log.directory),
+  };
+}
+
 function cannotListen(what: string, { host, port }: { host: string; port: number }, cause: unknown): CountersignError {
   return new CountersignError(
     'configuration_invalid',
@@ -771,10 +872,49 @@ function scimTokenHash(token: string | undefined): string {
   throw new CountersignError('configuration_invalid', 'identity.scim.token must have at least 32 characters');
 }
 
+/** `countersign doctor --config FILE`: looks at the file, its targets and its control store, and starts nothing. */
+export async function doctor(configFile: string): Promise<DoctorReport> {
+  const configuration = loadConfiguration(configFile);
+  await loadParser();
+  // Masks are worked out and none is made: any key will do.
+  const rules = new LiveRules(configuration, randomBytes(32));
+  const connections = rules.wire(systemClock);
+  const { store } = openStore(readSecret(configuration.store.url), { maxConnections: 2 });
+  try {
+    const reached = await store
+      .selectFrom('principals')
+      .select('id')
+      .limit(1)
+      .execute()
+      .then(
+        () => store,
+        (cause: unknown) => ({ unreachable: `the control store cannot be used: ${messageOf(cause)}` }),
+      );
+    return await runDoctor(
+      examination({
+        configuration,
+        configurationFile: configFile,
+        connections,
+        store: reached,
+        now: Date.now,
+        keyOf: humanKey,
+      }),
+    );
+  } finally {
+    for (const { target } of connections.values()) await target.close();
+    await store.destroy();
+  }
+}
+
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */
 export async function serve(configFile: string, version: string): Promise<void> {
   const logger = pino({ base: null });
-  const app = await startApp({ configuration: loadConfiguration(configFile), version, logger });
+  const app = await startApp({
+    configuration: loadConfiguration(configFile),
+    version,
+    logger,
+    configurationFile: configFile,
+  });
   logger.info({ postgres: app.postgresPort, api: app.apiUrl, log: app.logDirectory }, `countersign ${version} is up`);
   // A fault in one operation is reported and ends that operation, not everybody's sessions.
   process.on('unhandledRejection', (error) => logger.error({ err: error }, 'unexpected error'));

@@ -15,4 +15,8 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     const { serve } = await import('./app.ts');
     await serve(configFile, version);
   },
+  doctor: async (configFile) => {
+    const { doctor } = await import('./app.ts');
+    return doctor(configFile);
+  },
 });

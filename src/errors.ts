@@ -60,6 +60,7 @@ export const errorTable = {
   grant_used: { sqlstate: 'ZC006', httpStatus: 409 },
   grant_expired: { sqlstate: 'ZC006', httpStatus: 410 },
   grant_void: { sqlstate: 'ZC007', httpStatus: 409 },
+  template_not_offered: { sqlstate: 'ZC011', httpStatus: 422 },
   quiet_hours: { sqlstate: 'ZC009', httpStatus: 409 },
   break_glass_refused: { sqlstate: 'ZC010', httpStatus: 403 },
   too_many_holds: { sqlstate: 'ZC008', httpStatus: 429 },
@@ -86,6 +87,10 @@ export const errorTable = {
   log_broken: { sqlstate: 'XX001', httpStatus: 500 },
   recording_unknown: { sqlstate: '42704', httpStatus: 404 },
   recording_broken: { sqlstate: 'XX001', httpStatus: 500 },
+  // access reviews
+  review_unknown: { sqlstate: '42704', httpStatus: 404 },
+  review_closed: { sqlstate: '55000', httpStatus: 409 },
+  notification_failed: { sqlstate: '08006', httpStatus: 502 },
   // the rest
   configuration_invalid: { sqlstate: 'F0000', httpStatus: 500 },
   input_invalid: { sqlstate: '22023', httpStatus: 400 },

@@ -1,16 +1,19 @@
 /** People, a job and services that the tests of approvals share. */
 import { after } from 'node:test';
+import type { Transaction } from 'kysely';
 import type { Duty, Principal } from '../src/identity/principal.ts';
 import type { HumanSource } from '../src/identity/humans.ts';
 import type { Json } from '../src/lib/canonical-json.ts';
 import { compilePolicies } from '../src/policy/engine.ts';
 import { humanKey } from '../src/policy/entities.ts';
 import type { GrantInput } from '../src/approvals/digest.ts';
-import type { ApprovalEvent } from '../src/approvals/events.ts';
-import { GrantService } from '../src/approvals/grants.ts';
+import type { ApprovalEvent, RecordEvent } from '../src/approvals/events.ts';
+import { GrantService, type ClaimStep } from '../src/approvals/grants.ts';
 import { RequestService } from '../src/approvals/requests.ts';
 import type { Workflow } from '../src/approvals/workflow.ts';
-import type { AuthorRecord } from '../src/store/database.ts';
+import { encodeEntry, type LogEvent } from '../src/audit/events.ts';
+import type { TransparencyLog } from '../src/audit/log.ts';
+import type { AuthorRecord, Database } from '../src/store/database.ts';
 import { startTestStore, type TestStore } from './control-store.ts';
 
 export const policySet = compilePolicies({ files: [] });
@@ -92,13 +95,22 @@ export interface Services {
 
 export function startServices(
   { store, pool }: TestStore,
-  more: { workflows?: readonly Workflow[]; maxHoldsPerHuman?: number; pollMs?: number; humans?: HumanSource } = {},
+  more: {
+    workflows?: readonly Workflow[];
+    maxHoldsPerHuman?: number;
+    pollMs?: number;
+    humans?: HumanSource;
+    node?: string;
+    onStep?: (step: ClaimStep) => void | Promise<void>;
+    record?: RecordEvent;
+  } = {},
 ): Services {
   const clock = new TestClock();
   const events: ApprovalEvent[] = [];
   const record = (event: ApprovalEvent): Promise<void> => {
     if (services.logFailure !== undefined) return Promise.reject(services.logFailure);
     // What is not JSON would not survive the log.
+    if (more.record !== undefined) return more.record(event);
     events.push(JSON.parse(JSON.stringify(event)) as { type: ApprovalEvent['type'] } & Record<string, Json>);
     return Promise.resolve();
   };
@@ -113,12 +125,33 @@ export function startServices(
   };
   const services: Services = {
     requests: new RequestService({ ...shared, pool, maxHoldsPerHuman: more.maxHoldsPerHuman, pollMs: more.pollMs }),
-    grants: new GrantService(shared),
+    grants: new GrantService({ ...shared, node: more.node ?? 'test', onStep: more.onStep }),
     clock,
     events,
     logFailure: undefined,
   };
   return services;
+}
+
+/** Puts the events of approvals into a real log, as a node does. */
+export function recordIn(log: TransparencyLog, node: string): RecordEvent {
+  return (event) => {
+    const entry = { ...event, at: new Date().toISOString(), node } as unknown as LogEvent;
+    return log.durable(log.append(encodeEntry(entry)));
+  };
+}
+
+/** What a run is to the store: one for a grant. */
+export async function storeRun(transaction: Transaction<Database>, grantId: string): Promise<string> {
+  const run = { id: `run_${grantId}`, grant_id: grantId, job: 'export', job_version: 1, connection: 'crm' };
+  const who = { executor_id: 'eve', executor_human: 'eve' };
+  const state = { state: 'running' as const, plan_json: '{}', snapshot: 'shared' as const, created_at: new Date() };
+  const end = { finished_at: null, manifest_json: null, failure: null };
+  await transaction
+    .insertInto('runs')
+    .values({ ...run, ...who, ...state, ...end })
+    .execute();
+  return run.id;
 }
 
 /** A stored job version for requests to point at; a second call changes nothing. */

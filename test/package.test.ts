@@ -37,7 +37,8 @@ void test('the packed package runs in an empty folder', async (t) => {
   const contents = await readdir(installed, { recursive: true });
   const shipped = contents.filter((path) => !path.startsWith('node_modules/'));
   assert.ok(shipped.includes('dist/store/migrations/0001_initial.sql'), 'the migrations are missing');
-  const unwanted = shipped.filter((path) => /\.ts$|\.test\.js$|^(src|test|demo|bench)\//.test(path));
+  assert.ok(shipped.includes('dist/web/index.html'), 'the web page is missing');
+  const unwanted = shipped.filter((path) => /\.tsx?$|\.test\.js$|^(src|web|test|demo|bench)\//.test(path));
   assert.deepEqual(unwanted, []);
 
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };

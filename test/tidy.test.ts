@@ -23,6 +23,8 @@ const order = [
   { place: 'approvals', mainFile: 'approvals/requests.ts' },
   { place: 'gate', mainFile: 'gate/door.ts' },
   { place: 'jobs', mainFile: 'jobs/definition.ts' },
+  { place: 'notify', mainFile: 'notify/notifier.ts' },
+  { place: 'review', mainFile: 'review/access.ts' },
   { place: 'gateway', mainFile: 'gateway/postgres.ts' },
   { place: 'workers', mainFile: 'workers/pool.ts' },
   { place: 'api', mainFile: 'api/server.ts' },

@@ -6,13 +6,46 @@ import { caller, freshCaller, needDuty } from './caller.ts';
 import { dutiesToSee, listQuery, requestView, summary, type ListQuery } from './request-views.ts';
 import type { ApiServices } from './services.ts';
 
-const comment = {
-  body: {
+const comment = { type: 'string', maxLength: 4_000 } as const;
+/** An integer as a number or, where it is larger than a number is exact for, as text. */
+const key = { anyOf: [{ type: 'integer' }, { type: 'string', pattern: '^-?[0-9]{1,18}$' }] } as const;
+
+const decisionBodies = {
+  reject: { type: 'object', additionalProperties: false, properties: { comment } },
+  approve: {
     type: 'object',
     additionalProperties: false,
-    properties: { comment: { type: 'string', maxLength: 4_000 } },
+    properties: {
+      comment,
+      /** Not this statement alone, but the loop of which it is a step. */
+      template: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['untilKey', 'rows'],
+        properties: {
+          fromKey: key,
+          untilKey: key,
+          rows: { type: 'integer', minimum: 1 },
+          uses: { type: 'integer', minimum: 1 },
+          expiresMs: { type: 'integer', minimum: 1 },
+          anySession: { type: 'boolean' },
+        },
+      },
+    },
   },
 } as const;
+
+interface DecisionBody {
+  readonly comment?: string;
+  readonly template?: {
+    readonly fromKey?: string | number;
+    readonly untilKey: string | number;
+    readonly rows: number;
+    readonly uses?: number;
+    readonly expiresMs?: number;
+    readonly anySession?: boolean;
+  };
+}
 
 /** Requests: what waits, what exactly is asked, and the decision. */
 export const requestRoutes =
@@ -84,12 +117,20 @@ export const requestRoutes =
     });
 
     for (const verdict of ['approve', 'reject'] as const) {
-      api.post<{ Params: { id: string }; Body: { comment?: string } }>(
+      api.post<{ Params: { id: string }; Body: DecisionBody }>(
         `/requests/:id/${verdict}`,
-        { schema: comment },
+        { schema: { body: decisionBodies[verdict] } },
         async (request) => {
           const { id, principal, duties } = await acting(request, request.params.id);
-          const decided = await services.requests.decide(id, principal, duties, verdict, request.body.comment ?? '');
+          const { comment: text = '', template } = request.body;
+          const decided =
+            template === undefined
+              ? await services.requests.decide(id, principal, duties, verdict, text)
+              : await services.templates.approve(id, { principal, duties }, text, {
+                  ...template,
+                  fromKey: template.fromKey === undefined ? undefined : String(template.fromKey),
+                  untilKey: String(template.untilKey),
+                });
           return { ...summary(decided.request), grant: decided.grant };
         },
       );

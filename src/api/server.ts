@@ -7,16 +7,20 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyInstance } from 'fastify';
 import { CountersignError } from '../errors.ts';
+import { accessRoutes } from './access.ts';
+import { auditRoutes } from './audit.ts';
 import { authRoutes, registerCookies } from './auth.ts';
 import { connectionRoutes } from './connections.ts';
+import { doctorRoutes } from './doctor.ts';
 import { eventRoutes } from './events.ts';
+import { isForPage, page, sendDocument } from './page.ts';
 import { jobRoutes } from './jobs.ts';
 import { leaverRoutes } from './leavers.ts';
 import { logRoutes } from './log.ts';
 import { maskingRoutes } from './masking.ts';
-import { isForPage, page, sendDocument } from './page.ts';
 import { peopleRoutes } from './people.ts';
 import { policyRoutes } from './policies.ts';
+import { notificationRoutes } from './notifications.ts';
 import { principalRoutes } from './principal.ts';
 import { requestRoutes } from './requests.ts';
 import { runRoutes } from './runs.ts';
@@ -118,6 +122,10 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
       await api.register(leaverRoutes(services));
+      await api.register(auditRoutes(services));
+      await api.register(accessRoutes(services));
+      await api.register(doctorRoutes(services));
+      await api.register(notificationRoutes(services));
       await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
     },
     { prefix: '/api/v1' },

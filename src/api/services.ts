@@ -6,6 +6,7 @@ import type { TransparencyLog } from '../audit/log.ts';
 import type { LogEvent } from '../audit/events.ts';
 import type { ReplayEvent } from '../audit/replay.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { TemplateService } from '../approvals/templates.ts';
 import type { RuleService } from '../approvals/rule-service.ts';
 import type { CountersignError } from '../errors.ts';
 import type { CredentialDescription } from '../identity/credentials.ts';
@@ -22,6 +23,10 @@ import type { Ledger } from '../jobs/ledger.ts';
 import type { JobDraft } from '../jobs/draft.ts';
 import type { RunCredential, RunService } from '../jobs/runs.ts';
 import type { JobSubmission } from '../jobs/submission.ts';
+import type { Notifier } from '../notify/notifier.ts';
+import type { DoctorReport } from '../review/doctor.ts';
+import type { Executions } from '../review/executions.ts';
+import type { AccessReviews } from '../review/reviews.ts';
 import type { Inheritance } from '../approvals/inheritance.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { MaskingTemplate } from '../masking/policy.ts';
@@ -108,6 +113,7 @@ export interface ApiServices {
   readonly humans: Humans;
   readonly accounts: ServiceAccounts;
   readonly requests: RequestService;
+  readonly templates: TemplateService;
   readonly rules: RuleService;
   readonly submission: JobSubmission;
   /** The draft of a job from the paging loop that a session ran. @throws loop_not_found, recording_unknown */
@@ -116,6 +122,10 @@ export interface ApiServices {
   readonly maxEventStreams: number;
   readonly runs: RunService;
   readonly ledger: Ledger;
+  readonly executions: Executions;
+  readonly reviews: AccessReviews;
+  readonly notifier: Notifier;
+  readonly doctor: () => Promise<DoctorReport>;
   readonly replay: (sessionId: string) => AsyncIterable<ReplayEvent>;
   readonly onError: (cause: unknown) => CountersignError;
 }

@@ -15,6 +15,7 @@ export type ApprovalEventType =
   | 'grant.created'
   | 'grant.consumed'
   | 'grant.void' // drift, revocation, or its time is up (state `expired`)
+  | 'grant.reconciled' // a use was recorded by a process that died before it took effect
   | 'grant.refused';
 
 export interface ApprovalEvent {
@@ -26,6 +27,6 @@ export interface ApprovalEvent {
 export type RecordEvent = (event: ApprovalEvent) => Promise<void>;
 
 /** The members that name who did it. */
-export function actor(principal: Principal): { principal: string; human: string } {
+export function actor(principal: Pick<Principal, 'id' | 'human'>): { principal: string; human: string } {
   return { principal: principal.id, human: principal.human };
 }

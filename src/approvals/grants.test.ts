@@ -13,6 +13,7 @@ import {
   person,
   serviceOf,
   statementInput,
+  storeRun,
   type Services,
 } from '../../test/approval-fixtures.ts';
 import { CountersignError, type ErrorCode } from '../errors.ts';
@@ -56,17 +57,9 @@ void test("a grant is consumed once, with the caller's own work in the same tran
   assert.equal((await findGrant(database.store, grantId))?.state, 'open');
   const claimed = await services.grants.claim({
     ...claim,
-    extra: async (transaction, grant) => {
+    extra: (transaction, grant) => {
       assert.equal(grant.state, 'open');
-      const run = { id: `run_${grant.id}`, grant_id: grant.id, job: 'export', job_version: 1, connection: 'crm' };
-      const who = { executor_id: 'eve', executor_human: 'eve' };
-      const state = { state: 'running' as const, plan_json: '{}', snapshot: 'shared' as const, created_at: new Date() };
-      const end = { finished_at: null, manifest_json: null, failure: null };
-      await transaction
-        .insertInto('runs')
-        .values({ ...run, ...who, ...state, ...end })
-        .execute();
-      return run.id;
+      return storeRun(transaction, grant.id);
     },
   });
   assert.equal(claimed.result, `run_${grantId}`);

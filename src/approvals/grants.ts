@@ -7,21 +7,28 @@
  *
  * Nothing leaves an ended state. `#end` is the only place that changes one: a compare-and-set under the locks of the
  * request and the grant (in this order everywhere), after the event is durable and before the transaction commits.
- * The caller's own work (the run's row) is done in the same transaction: both happen or neither does.
+ * The caller's own work (the run's row) is done in the same transaction: both happen or neither does. The grant of a
+ * template stays open while it is used (`templates.ts`).
+ *
+ * A process can die between the event and the commit. Then the log says "consumed" and nothing was executed, and nobody
+ * may execute it any more. So a mark of the claim is committed before anything, and goes away with the transaction that
+ * consumes the grant; a mark that is left behind is looked up in the log of its node (`reconcile`).
  */
 import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
 import type { HumanSource } from '../identity/humans.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Json } from '../lib/canonical-json.ts';
-import type { Clock } from '../lib/clock.ts';
+import { newId, type Clock } from '../lib/clock.ts';
 import { mayExecute } from '../policy/duty.ts';
 import type { PolicySet } from '../policy/engine.ts';
 import type { Database, Store } from '../store/database.ts';
+import { claimMarksOf, deleteClaimMark, insertClaimMark, type ClaimMark } from '../store/grant-claims.ts';
 import {
   dueOpenGrants,
   endGrant,
   findGrant,
+  grantOfRequest,
   lockGrantOfRequest,
   type GrantEnd,
   type GrantRecord,
@@ -41,7 +48,22 @@ export interface GrantServiceOptions {
   readonly workflows: () => readonly Workflow[];
   readonly connections: ConnectionLookup;
   readonly humans: HumanSource;
+  /** In whose log claims are recorded. */
+  readonly node: string;
+  /** Told of each step of a claim before the next one: for tests that stop there. */
+  readonly onStep?: ((step: ClaimStep) => void | Promise<void>) | undefined;
 }
+
+/**
+ * begun: nothing is done; marked: the mark is committed; locked: the grant is locked; recorded: the event is durable;
+ * worked: everything is in the transaction; committed: the grant is consumed, and nobody has been told.
+ */
+export type ClaimStep = 'begun' | 'marked' | 'locked' | 'recorded' | 'worked' | 'committed';
+
+export const claimSteps: readonly ClaimStep[] = ['begun', 'marked', 'locked', 'recorded', 'worked', 'committed'];
+
+/** Whether the log of this node has the event of this claim. */
+export type WasRecorded = (mark: ClaimMark) => Promise<boolean>;
 
 /** A grant is found by its own id or by its request's. */
 export type GrantReference = { readonly grantId: string } | { readonly requestId: string };
@@ -54,6 +76,11 @@ export type Claim<T> = GrantReference & {
   readonly sessionId?: string | undefined;
   /** The digest's input as it is now, worked out anew by the caller. */
   readonly current: GrantInput;
+  /**
+   * One use of many: the grant of a template stays open, and `extra` counts the use. Only such a grant can be used so, and
+   * in no other way.
+   */
+  readonly oneOfMany?: boolean | undefined;
   /** The caller's own work, in the transaction that consumes the grant. If it throws, the grant stays open. */
   readonly extra?: (transaction: StoreTransaction, grant: GrantRecord, request: RequestRecord) => Promise<T>;
 };
@@ -68,15 +95,24 @@ export interface Claimed<T> {
 
 type StoreTransaction = Transaction<Database>;
 
+interface Mark {
+  readonly id: string;
+  /** The log was asked to take the event. */
+  recording: boolean;
+}
+
 interface Locked {
   readonly request: RequestRecord;
   readonly grant: GrantRecord;
 }
 
 const maxExpiredAtOnce = 500;
+const maxReconciledAtOnce = 500;
 
 export class GrantService {
   readonly #options: GrantServiceOptions;
+  /** Ids of claims that go on in this process. */
+  readonly #live = new Set<string>();
 
   constructor(options: GrantServiceOptions) {
     this.#options = options;
@@ -89,11 +125,43 @@ export class GrantService {
    * duty_missing, forbidden; log_unavailable; whatever `extra` throws
    */
   async claim<T = undefined>(claim: Claim<T>): Promise<Claimed<T>> {
+    await this.#step('begun');
+    if (claim.oneOfMany === true) return this.#claim(claim, undefined);
+    const mark = await this.#mark(claim);
+    if (mark === undefined) return this.#claim(claim, undefined);
+    try {
+      await this.#step('marked');
+      const claimed = await this.#claim(claim, mark);
+      await this.#step('committed');
+      return claimed;
+    } catch (error) {
+      // Once the log was asked for it, only the log knows whether the event is there: the mark stays.
+      if (!mark.recording) await deleteClaimMark(this.#options.store, mark.id);
+      throw error;
+    } finally {
+      this.#live.delete(mark.id);
+    }
+  }
+
+  async #mark(claim: Claim<unknown>): Promise<Mark | undefined> {
+    const { store, node, clock } = this.#options;
+    const found =
+      'requestId' in claim ? await grantOfRequest(store, claim.requestId) : await findGrant(store, claim.grantId);
+    if (found === undefined) return undefined;
+    const mark = { id: newId('claim'), recording: false };
+    this.#live.add(mark.id);
+    const begunAt = new Date(clock.now());
+    await insertClaimMark(store, { id: mark.id, grantId: found.id, node, principalId: claim.principal.id, begunAt });
+    return mark;
+  }
+
+  async #claim<T>(claim: Claim<T>, mark: Mark | undefined): Promise<Claimed<T>> {
     const { store, record } = this.#options;
     // A refusal is returned, not thrown, so that what belongs to it (a grant voided, an event) is committed first.
     const outcome = await store.transaction().execute(async (transaction): Promise<Claimed<T> | CountersignError> => {
       const locked = await this.#lock(transaction, claim);
       if (locked instanceof CountersignError) return locked;
+      await this.#step('locked');
       const { grant, request } = locked;
       const decisions = await decisionsOf(transaction, request.id);
       const refused =
@@ -108,12 +176,62 @@ export class GrantService {
         return this.#voidForDrift(transaction, locked, drifted, claim.principal);
       }
       const result = await claim.extra?.(transaction, grant, request);
+      if (mark === undefined) return { grant, request, decisions, result: result as T };
       const end: GrantEnd = { state: 'consumed', by: claim.principal.id, at: new Date(this.#options.clock.now()) };
-      const consumed = await this.#end(transaction, locked, end, actor(claim.principal));
+      mark.recording = true;
+      const consumed = await this.#end(transaction, locked, end, { ...actor(claim.principal), claim: mark.id });
+      await this.#step('recorded');
+      await deleteClaimMark(transaction, mark.id);
+      await this.#step('worked');
       return { grant: consumed, request, decisions, result: result as T };
     });
     if (outcome instanceof CountersignError) throw outcome;
     return outcome;
+  }
+
+  async #step(step: ClaimStep): Promise<void> {
+    await this.#options.onStep?.(step);
+  }
+
+  /**
+   * Ends what claims of this node left behind that died: a grant whose use is in the log, and not in the store, is void.
+   * Call it before the node takes claims, and now and then.
+   * @returns ids of grants that were void by that
+   */
+  async reconcile(wasRecorded: WasRecorded): Promise<string[]> {
+    const { store, node } = this.#options;
+    const voided: string[] = [];
+    for (const mark of await claimMarksOf(store, node, maxReconciledAtOnce)) {
+      if (this.#live.has(mark.id)) continue;
+      const isRecorded = await wasRecorded(mark);
+      if (await this.#reconcileOne(mark, isRecorded)) voided.push(mark.grantId);
+    }
+    return voided;
+  }
+
+  #reconcileOne(mark: ClaimMark, isRecorded: boolean): Promise<boolean> {
+    const { store, record } = this.#options;
+    return store.transaction().execute(async (transaction) => {
+      const locked = await this.#lock(transaction, { grantId: mark.grantId });
+      if (!(await deleteClaimMark(transaction, mark.id)) || !isRecorded || locked instanceof CountersignError)
+        return false;
+      const { grant, request } = locked;
+      const members = { claim: mark.id, principal: mark.principalId };
+      const reason = 'its use was recorded, and the gateway ended before it took effect: nothing was executed';
+      if (grant.state === 'open') {
+        await this.#end(transaction, locked, { state: 'void', reason }, { reason, ...members });
+        return true;
+      }
+      await record({
+        type: 'grant.reconciled',
+        grant: grant.id,
+        request: request.id,
+        state: grant.state,
+        reason,
+        ...members,
+      });
+      return false;
+    });
   }
 
   /**
@@ -220,6 +338,7 @@ export class GrantService {
       notApproved(request, grant, decisions, subject, this.#options.clock.now()) ??
       refusalOf(mayExecute(policySet(), { principal, duties }, subject.duty)) ??
       notAmong(principal, duties, executors) ??
+      otherwiseUsed(subject.input, claim) ??
       otherSession(request, subject.input, claim.sessionId)
     );
   }
@@ -299,10 +418,18 @@ function notAmong(
   return { code: 'duty_missing', policies: ['countersign/executors'], reason };
 }
 
+function otherwiseUsed({ statement }: GrantInput, { oneOfMany }: Claim<unknown>): Refusal | undefined {
+  const isTemplate = statement?.template !== undefined;
+  if (isTemplate === (oneOfMany === true)) return undefined;
+  const reason = isTemplate ? 'a template is used statement by statement' : 'this approval is for one use';
+  return { code: 'grant_missing', policies: ['countersign/template'], reason };
+}
+
 /** The store says which session waited, and the digest says it too, where it matters: both have to be this one. */
 function otherSession(request: RequestRecord, input: GrantInput, sessionId: string | undefined): Refusal | undefined {
   if (request.kind === 'job') return undefined;
   const { session } = input.executors;
+  if (input.statement?.template?.anySession === true && session === undefined) return undefined;
   const waited = request.sessionId !== undefined && request.sessionId === sessionId;
   if (waited && (session === undefined || session === sessionId)) return undefined;
   const reason = `the approved ${request.kind} belongs to the session that asked for it`;

@@ -21,11 +21,13 @@ export function inheritedBy(
     readonly workflows: readonly Workflow[];
   },
 ): Inheritance {
+  const applying = rules.bindings.filter((binding) => appliesTo({ appliesTo: binding.labels ?? {} }, labels));
   return {
     masking: rules.masking.filter((template) => appliesTo(template, labels)),
-    bindings: rules.bindings
-      .filter((binding) => appliesTo({ appliesTo: binding.labels ?? {} }, labels))
-      .map(({ group, duties }) => ({ group, duties })),
+    bindings: [...Map.groupBy(applying, ({ group }) => group)].map(([group, bindings]) => ({
+      group,
+      duties: [...new Set(bindings.flatMap(({ duties }) => duties))],
+    })),
     workflows: kinds.map((kind) => ({ kind, workflow: workflowFor(rules.workflows, { kind, labels, classes: [] }) })),
   };
 }

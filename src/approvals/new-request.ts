@@ -71,7 +71,7 @@ export async function limitHolds(
   });
 }
 
-export function createdEvent(request: RequestRecord, requester: Principal): ApprovalEvent {
+export function createdEvent(request: RequestRecord, requester: Pick<Principal, 'id' | 'human'>): ApprovalEvent {
   return {
     type: 'request.created',
     request: request.id,

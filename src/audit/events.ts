@@ -74,6 +74,8 @@ export interface StatementIntent extends OfSession, StatementText {
   readonly verdict: 'allow' | 'granted';
   readonly request?: string | undefined;
   readonly grant?: string | undefined;
+  /** Of a grant that is used many times: which use this is, from 1. */
+  readonly use?: number | undefined;
   readonly run?: string | undefined;
   readonly chunk?: number | undefined;
   readonly attempt?: number | undefined;
@@ -141,6 +143,7 @@ export interface ControlEvent extends Common {
     | 'grant.consumed'
     | 'grant.void'
     | 'grant.refused'
+    | 'grant.reconciled'
     | 'job.pushed'
     | 'job.refused'
     | 'run.started'
@@ -163,6 +166,8 @@ export interface ControlEvent extends Common {
     | `service-account.${'created' | 'changed' | 'offered' | 'accepted' | 'disabled' | 'enabled' | 'key-created' | 'key-revoked'}`
     | 'api.refused'
     | 'policy.changed'
+    | `review.${'started' | 'decided' | 'ended'}`
+    | 'notification.failed'
     | 'worker.lost';
   readonly [member: string]: Json | undefined;
 }
@@ -200,7 +205,7 @@ function encodeIntent(event: StatementIntent, chain: string | undefined): string
     `${optionalNumber('chunk', event.chunk)},"class":${quote(event.class)}${optionalText('grant', event.grant)},"node":${quote(event.node)}` +
     `${optionalText('parametersDigest', event.parametersDigest)},"policies":[${policies}]${optionalText('request', event.request)}` +
     `${optionalText('run', event.run)},"session":${quote(event.session)},"statement":${number(event.statement)},"text":${quote(event.text)}` +
-    `${optionalText('textDigest', event.textDigest)},"type":"statement.intent","verdict":${quote(event.verdict)}}`
+    `${optionalText('textDigest', event.textDigest)},"type":"statement.intent"${optionalNumber('use', event.use)},"verdict":${quote(event.verdict)}}`
   );
 }
 

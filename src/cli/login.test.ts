@@ -93,6 +93,16 @@ void describe('log-in at a real provider', () => {
     assert.equal(await loadToken(server, { home }), undefined);
   });
 
+  void test('a stored log-in that the server finds too old is renewed once, whoever finds out', async () => {
+    const tokens = await logIn();
+    await saveToken(server, tokens, { home });
+    const tooOld = tokens.accessToken;
+    const [one, two] = await Promise.all([loadToken(server, { home, tooOld }), loadToken(server, { home, tooOld })]);
+    assert.notEqual(one?.accessToken, tooOld);
+    assert.deepEqual(one, two);
+    assert.deepEqual(await loadToken(server, { home, tooOld }), one);
+  });
+
   void test('a log-in that cannot be renewed says so', async () => {
     const { issuer } = provider;
     const tokens = { issuer, clientId: 'countersign-cli', accessToken: 'x', expiresAt: new Date(0) };

@@ -4,13 +4,17 @@
  */
 import { Command, CommanderError } from 'commander';
 import { asCountersignError } from '../errors.ts';
+import { accessCommands } from './access.ts';
 import { auditCommands } from './audit.ts';
 import { ApiClient } from './client.ts';
+import { connectionCommands } from './connections.ts';
 import type { CommandContext } from './context.ts';
 import { databaseCommands, withPsqlArguments } from './database.ts';
+import { doctorCommands, type DoctorView } from './doctor.ts';
 import { identityCommands } from './identity.ts';
 import { jobCommands } from './jobs.ts';
 import { leaverCommands } from './leavers.ts';
+import { notificationCommands } from './notifications.ts';
 import { exitCodeOf, exitCodes, printError } from './output.ts';
 import { peopleCommands } from './people.ts';
 import { policyCommands } from './policies.ts';
@@ -21,8 +25,10 @@ import { sessionCommands } from './sessions.ts';
 
 export interface ProgramOptions {
   readonly version: string;
-  /** `countersign serve`: the one command that is the server itself. */
+  /** `countersign serve`: a command that is the server itself. */
   readonly serve: (configFile: string) => Promise<void>;
+  /** `countersign doctor --config FILE`: the other one. */
+  readonly doctor: (configFile: string) => Promise<DoctorView>;
 }
 
 /** Runs one command line. @returns the exit code */
@@ -53,12 +59,16 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   peopleCommands(program, context);
   leaverCommands(program, context);
   serviceAccountCommands(program, context);
+  connectionCommands(program, context);
   jobCommands(program, context);
   requestCommands(program, context);
   policyCommands(program, context);
   runCommands(program, context);
   sessionCommands(program, context);
   auditCommands(program, context);
+  accessCommands(program, context);
+  notificationCommands(program, context);
+  doctorCommands(program, context, options.doctor);
   try {
     await program.parseAsync(withPsqlArguments(argv), { from: 'user' });
     return Number(process.exitCode ?? exitCodes.ok);

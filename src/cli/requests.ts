@@ -5,6 +5,16 @@ import { sha256Hex } from '../lib/canonical-json.ts';
 import { authorsText, count, facts, print, show, table } from './output.ts';
 import { planText, type PlanView } from './plan-text.ts';
 import type { CommandContext } from './context.ts';
+import {
+  decisionBody,
+  decisionText,
+  offerText,
+  templateFacts,
+  type DecisionOptions,
+  type DecisionView,
+  type TemplateOffer,
+  type TemplateView,
+} from './decision-text.ts';
 import { changesText } from './policies.ts';
 
 interface RequestView {
@@ -33,6 +43,7 @@ interface RequestDetailView extends RequestView {
     readonly plan?: PlanView;
     readonly source?: string;
     readonly reason?: string;
+    readonly template?: TemplateOffer;
     readonly message?: string;
   };
   readonly decisions: readonly {
@@ -128,26 +139,27 @@ export function requestCommands(program: Command, context: CommandContext): void
     });
 
   for (const verdict of ['approve', 'reject'] as const) {
-    requests
+    const command = requests
       .command(verdict)
       .description(verdict === 'approve' ? 'let it run, exactly as shown, once' : 'end it; nothing is executed')
       .argument('<id>')
-      .option('-m, --comment <text>', 'why (needed for a rejection)', '')
-      .action(async (id: string, options: { comment: string }) => {
-        const answer = await context
-          .client()
-          .post<RequestView & { grant?: { id: string; expiresAt: string; voidReason?: string } }>(
-            `/requests/${encodeURIComponent(id)}/${verdict}`,
-            options,
-          );
-        show({ json: context.json() }, answer, () =>
-          answer.kind === 'policy' && answer.grant !== undefined
-            ? `${answer.id}: ${answer.grant.voidReason === undefined ? 'approved; the new rules are in force' : `void: ${answer.grant.voidReason}`}`
-            : answer.grant === undefined
-              ? `${answer.id}: ${answer.state === 'pending' ? 'recorded; more approvals are needed' : answer.state}`
-              : `${answer.id}: approved; grant ${answer.grant.id} may be used once until ${answer.grant.expiresAt}`,
-        );
-      });
+      .option('-m, --comment <text>', 'why (needed for a rejection)', '');
+    if (verdict === 'approve') {
+      command
+        .option('--template', 'let every further step of the loop run, within what these options say')
+        .option('--from-key <n>', 'the smallest key that may be read (default: where the held statement begins)')
+        .option('--until-key <n>', 'the largest key that may be read')
+        .option('--rows <n>', 'rows that all steps together may deliver')
+        .option('--uses <n>', 'how many statements may run')
+        .option('--expires <time>', 'how long it may be used, e.g. 90s, 30m, 2h')
+        .option('--any-session', 'also in later sessions of the same principal on the same connection');
+    }
+    command.action(async (id: string, options: DecisionOptions) => {
+      const answer = await context
+        .client()
+        .post<DecisionView>(`/requests/${encodeURIComponent(id)}/${verdict}`, decisionBody(options));
+      show({ json: context.json() }, answer, () => decisionText(answer, options));
+    });
   }
 
   breakGlassCommands(requests, context);
@@ -294,6 +306,7 @@ function requestText(one: RequestDetailView): string {
       parameters?: readonly (string | null)[];
       parameterKinds?: readonly { type: number; format: string }[];
       classes?: readonly string[];
+      template?: TemplateView;
     };
     job?: { path: string; contentDigest: string; commit: string };
     target: {
@@ -346,6 +359,7 @@ function requestText(one: RequestDetailView): string {
           .join(', '),
       ],
       ['class', input.statement?.classes?.join(', ')],
+      ...templateFacts(input.statement?.template),
       [
         'target',
         `${input.target.host}:${input.target.port}/${input.target.database}, server ${input.target.systemIdentifier}, database OID ${input.target.databaseOid}, timeline ${input.target.timeline}`,
@@ -367,8 +381,12 @@ function requestText(one: RequestDetailView): string {
       ['masking policy', `sha256:${input.maskingDigest.slice(0, 16)}…`],
       ['caps', `${cap(input.caps.rows, 'rows')}, ${cap(input.caps.bytes, 'bytes')}`],
       ['who may run it', executorsText(input.executors)],
-      ['valid for', `${Math.round(input.expiry.durationMs / 60_000)} minutes after approval, one use`],
+      [
+        'valid for',
+        `${Math.round(input.expiry.durationMs / 60_000)} minutes after approval, ${input.statement?.template === undefined ? 'one use' : 'many uses'}`,
+      ],
     ]),
+    ...(one.evidence.template === undefined ? [] : ['', offerText(one.id, one.evidence.template)]),
     ...(source === undefined ? [] : ['', colors.bold('definition'), source.trimEnd()]),
     ...(plan === undefined ? [] : ['', planText(plan)]),
   ].join('\n');

@@ -57,6 +57,7 @@ function checkNames(configuration: Configuration, file: string): Configuration {
       throw invalid([`${file}: connections: ${name}: tls.certFile and tls.keyFile come together or not at all`]);
     }
   }
+  checkReceivers(configuration, file);
   checkProviders(configuration, file);
   const { postgres } = configuration.gateway;
   if (postgres.requireTls && postgres.tls === undefined) {
@@ -65,6 +66,19 @@ function checkNames(configuration: Configuration, file: string): Configuration {
     ]);
   }
   return configuration;
+}
+
+function checkReceivers({ notifications }: Configuration, file: string): void {
+  const seen = new Set<string>();
+  for (const one of notifications) {
+    if (seen.has(one.name)) throw invalid([`${file}: notifications: the name ${one.name} is used twice`]);
+    seen.add(one.name);
+    if (one.kind !== 'email') continue;
+    const { smtp } = one;
+    if ((smtp.user === undefined) !== (smtp.password === undefined)) {
+      throw invalid([`${file}: notifications: ${one.name}: smtp.user and smtp.password come together or not at all`]);
+    }
+  }
 }
 
 /** Ids of principals are unique over all providers: `NAME:SUBJECT` for those of a further provider. */
@@ -107,6 +121,9 @@ function absolutePaths(configuration: Configuration, base: string): Configuratio
       ...configuration.policies,
       files: configuration.policies.files.map((file) => (typeof file === 'string' ? at(file) : file)),
     },
+    notifications: configuration.notifications.map((one) =>
+      one.kind === 'email' ? { ...one, smtp: files(one.smtp, ['caFile']) } : one,
+    ),
     identity: {
       ...configuration.identity,
       providers: configuration.identity.providers.map((provider) =>

@@ -3,9 +3,7 @@
  * configuration file, and in the files that `countersign apply` puts into force.
  */
 import { z } from 'zod';
-
-export const labels = z.record(z.string(), z.string()).default({});
-const positive = z.int().min(1);
+import { labels, positive } from './values.ts';
 
 const duty = z.enum(['designer', 'approver', 'executor', 'auditor', 'admin']);
 

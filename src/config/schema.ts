@@ -3,17 +3,9 @@
  * environment variables for settings. Every limit is here, with its default and its unit in the name.
  */
 import { z } from 'zod';
-import { binding, defaultBindings, labels, maskingTemplate, policyFile, workflow } from './rules-schema.ts';
-
-/** A secret is written in place, or (better) named: an environment variable or a file that holds it. */
-const secret = z.union([
-  z.string().min(1),
-  z.strictObject({ env: z.string().min(1) }),
-  z.strictObject({ file: z.string().min(1) }),
-]);
-
-const port = z.int().min(0).max(65_535);
-const positive = z.int().min(1);
+import { doctorSettings, notification, notificationLimits, reviewSettings } from './review-settings.ts';
+import { binding, defaultBindings, maskingTemplate, policyFile, workflow } from './rules-schema.ts';
+import { labels, port, positive, secret } from './values.ts';
 
 const tlsFiles = z.strictObject({ certFile: z.string(), keyFile: z.string() });
 
@@ -322,7 +314,22 @@ export const configurationSchema = z.strictObject({
   ),
   workflows: z.array(workflow).default([]),
   sampling: z.prefault(z.strictObject({ rowsPerHour: z.int().min(0).default(100) }), {}),
+  /** What an approver of a loop may let run at most. */
+  templates: z.prefault(
+    z.strictObject({
+      /** Statements of one template; also the default. */
+      maxUses: z.int().min(1).max(10_000_000).default(10_000),
+      /** How long a template is valid, where the approver does not say. */
+      durationMs: positive.default(2 * 60 * 60_000),
+      maxDurationMs: positive.default(24 * 60 * 60_000),
+    }),
+    {},
+  ),
   credentials: z.prefault(z.strictObject({ ttlMs: positive.default(8 * 60 * 60_000) }), {}),
+  review: reviewSettings,
+  doctor: doctorSettings,
+  notifications: z.array(notification).default([]),
+  notificationLimits,
   runs: z.prefault(
     z.strictObject({
       leaseMs: positive.default(60_000),
@@ -342,8 +349,10 @@ export type GatewayLimits = Configuration['gateway']['limits'];
 export type IdentityConfiguration = Configuration['identity'];
 export type OidcProviderConfiguration = z.infer<typeof oidcProvider>;
 export type WorkloadConfiguration = z.infer<typeof workload>;
-export type Secret = z.infer<typeof secret>;
+export type { Secret } from './values.ts';
 export type SamlProviderConfiguration = z.infer<typeof samlProvider>;
 export type ScimConfiguration = z.infer<typeof scim>;
 export type MaskingTemplateConfiguration = Configuration['masking'][number];
+export type NotificationConfiguration = Configuration['notifications'][number];
+export type NotificationLimits = Configuration['notificationLimits'];
 export type WorkflowConfiguration = Configuration['workflows'][number];

@@ -3,6 +3,7 @@
  * jobs). One process holds both by default; nothing here assumes it. Whoever implements it is wired in `app.ts`.
  */
 import type { CountersignError } from '../errors.ts';
+import type { TemplateUse, UseAnswer } from '../approvals/templates.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { StatementFacts } from '../sql/statement.ts';
 import type { EqualityTests } from './masked-predicates.ts';
@@ -47,7 +48,13 @@ export interface OpenHold {
 }
 
 export type HoldOutcome =
-  | { readonly kind: 'approved'; readonly grantId: string; readonly decidedBy: string }
+  | {
+      readonly kind: 'approved';
+      readonly grantId: string;
+      readonly decidedBy: string;
+      /** The approval was for the loop of which it is a step. */
+      readonly use?: TemplateUse | undefined;
+    }
   | { readonly kind: 'refused'; readonly error: CountersignError };
 
 export interface SampleReservation {
@@ -97,6 +104,10 @@ export interface ControlPlane {
   openHold(question: HoldQuestion): Promise<OpenHold>;
   /** Resolves when the request is decided, expires or `signal` aborts (then the request is withdrawn). An approval is consumed here, once, after its digest was computed again. */
   awaitHold(hold: OpenHold, question: HoldQuestion, signal: AbortSignal): Promise<HoldOutcome>;
+  /** Takes a use of an approved template that covers the statement, before anything of it is forwarded. */
+  useTemplate(question: HoldQuestion): Promise<UseAnswer>;
+  /** How the use ended: rows that were delivered, and the furthest key among them where its rows tell keys. */
+  settleTemplate(use: TemplateUse, rows: number, reached: string | undefined): Promise<void>;
   /** Takes `rows` from the reader's budget on this connection, or takes nothing. */
   reserveSample(human: string, connection: string, rows: number): Promise<SampleReservation>;
   /** Takes comparisons of a masked column with constants from the budget that a masking rule gives, or takes nothing. */

@@ -277,7 +277,7 @@ export class ExtendedRequests {
       if (grant !== undefined) grant.used = true;
       const statements = prepared.statement === undefined ? [] : [prepared.statement];
       const budgeted = (prepared.admission?.sampleRows ?? 0) > 0;
-      portal.execution = session.newExecution(statements, prepared.chunk, budgeted);
+      portal.execution = session.newExecution(statements, prepared.chunk, budgeted, grant?.use);
       session.options.recording.request({
         kind: 'execute',
         text: prepared.recordable,

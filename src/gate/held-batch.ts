@@ -24,6 +24,7 @@ export class HeldBatch {
   #parses = 0;
   #binds = 0;
   #executes = 0;
+  #limitsRows = false;
   /** Bind and Execute name the held statement and its portal, and nothing else. */
   #coherent = true;
 
@@ -55,6 +56,11 @@ export class HeldBatch {
       type: types[index] ?? 0,
       format: formatOf(parameterFormats, index) === 1 ? 'binary' : 'text',
     }));
+  }
+
+  /** The rows come in pieces, and whether the last one was the last is not known. */
+  get limitsRows(): boolean {
+    return this.#limitsRows;
   }
 
   /**
@@ -96,7 +102,8 @@ export class HeldBatch {
       this.#coherent &&= this.#bind.message.statement === this.#name;
     } else if (type === frontend.Execute) {
       this.#executes++;
-      const { portal } = decodeExecute(frame, 0, frame.length);
+      const { portal, maxRows } = decodeExecute(frame, 0, frame.length);
+      this.#limitsRows ||= maxRows > 0;
       this.#coherent &&= this.#bind !== undefined && portal === this.#bind.message.portal;
     } else if (type === frontend.Query || type === frontend.FunctionCall) {
       this.#coherent = false;

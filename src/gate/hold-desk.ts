@@ -37,11 +37,19 @@ export class HoldDesk {
     const { policies, reason } = admission;
     const connection = admissions.connection.name;
     const { parameters, parameterKinds } = batch ?? {};
-    const question = { identity, connection, text, parameters, parameterKinds, facts, policies, reason };
+    let question = { identity, connection, text, parameters, parameterKinds, facts, policies, reason };
     let hold: OpenHold;
     const abort = new AbortController();
     this.#waiting = abort;
     try {
+      await session.settled;
+      const answer = batch?.limitsRows === true ? undefined : await controlPlane.useTemplate(question);
+      if (answer?.kind === 'used') {
+        this.#waiting = undefined;
+        const { use } = answer;
+        return { text, requestId: use.requestId, grantId: use.grantId, bind: batch?.bindFrame, use, used: false };
+      }
+      if (answer?.reason !== undefined) question = { ...question, reason: `${reason}; ${answer.reason}` };
       hold = await controlPlane.openHold(question);
     } catch (error) {
       this.#waiting = undefined;
@@ -55,7 +63,7 @@ export class HoldDesk {
         request: hold.requestId,
       });
       session.held(text, admission, hold.requestId);
-      this.#announceHold(hold, reason);
+      this.#announceHold(hold, question.reason);
     });
     const timer = setTimeout(() => abort.abort('timed-out'), limits.holdTimeoutMs);
     try {
@@ -64,7 +72,9 @@ export class HoldDesk {
         session.resume(() => session.denied(text, admission, outcome.error, hold.requestId));
         return outcome.error;
       }
-      return { text, requestId: hold.requestId, grantId: outcome.grantId, bind: batch?.bindFrame, used: false };
+      const { grantId, use } = outcome;
+      const requestId = use?.requestId ?? hold.requestId;
+      return { text, requestId, grantId, bind: batch?.bindFrame, use, used: false };
     } finally {
       clearTimeout(timer);
       this.#waiting = undefined;

@@ -6,17 +6,21 @@
 import type { GrantInput, GrantTarget } from '../approvals/digest.ts';
 import type { GrantService } from '../approvals/grants.ts';
 import type { RequestService } from '../approvals/requests.ts';
+import type { TemplateService, UseAnswer } from '../approvals/templates.ts';
 import type { RequestTraits } from '../approvals/workflow.ts';
 import { CountersignError } from '../errors.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import { definitionDigests } from '../sql/catalogue.ts';
+import type { TemplateStep } from '../sql/statement-template.ts';
 import { isTemporary } from '../sql/temporary.ts';
 import type { GateConnection } from './connection.ts';
 import type { HoldOutcome, HoldQuestion, OpenHold } from './control-plane.ts';
+import { stepOf } from './template-steps.ts';
 
 export interface HoldServiceOptions {
   readonly requests: RequestService;
   readonly grants: GrantService;
+  readonly templates: TemplateService;
   readonly connection: (name: string) => {
     gate: GateConnection;
     searchPath: readonly string[];
@@ -27,6 +31,7 @@ export interface HoldServiceOptions {
   /** Address of a request for people. */
   readonly addressOf: (requestId: string) => string;
   readonly holdTimeoutMs: number;
+  readonly maxStatementBytes: number;
   /** Groups as they are now, which a session's log-in does not say. @throws groups_stale */
   readonly principals: {
     recentPrincipal(principal: Principal): Promise<Principal>;
@@ -43,6 +48,8 @@ export class HoldService {
 
   async open(question: HoldQuestion): Promise<OpenHold> {
     const { requests, holdTimeoutMs, addressOf } = this.#options;
+    const input = await this.#input(question);
+    const template = this.#step(question);
     const { sessionId } = question.identity;
     const principal = await this.#options.principals.recentPrincipal(question.identity.principal);
     const request = await requests.create({
@@ -50,7 +57,7 @@ export class HoldService {
       duties: this.#options.dutiesOn(principal, question.connection),
       connection: question.connection,
       title: titleOf(question),
-      input: await this.#input(question),
+      input,
       sessionId,
       evidence: {
         reason: question.reason,
@@ -61,11 +68,30 @@ export class HoldService {
           relations: facts.relations.map((relation) => `${relation.schema}.${relation.name} (${relation.access})`),
           rowsAtMost: facts.rowsAtMost ?? null,
         })),
+        ...(template === undefined ? {} : { template: offer(template) }),
       },
       traits: this.#traits(question),
       expiresMs: holdTimeoutMs,
     });
     return { requestId: request.id, address: addressOf(request.id), expiresAtMs: request.expiresAt.getTime() };
+  }
+
+  /** Takes a use of an approved template that covers the statement, by the definitions and rules as they are now. */
+  async useTemplate(question: HoldQuestion): Promise<UseAnswer> {
+    const { identity, connection } = question;
+    await this.#options.connection(connection).gate.refresh();
+    const step = this.#step(question);
+    if (step === undefined) return { kind: 'none', reason: undefined };
+    const { principals, dutiesOn, templates } = this.#options;
+    const principal = await principals.recentPrincipal(identity.principal);
+    const duties = dutiesOn(principal, connection);
+    const input = await this.#input(question);
+    return templates.use({ principal, duties, sessionId: identity.sessionId, connection, step, input });
+  }
+
+  #step(question: HoldQuestion): TemplateStep | undefined {
+    const { connection, maxStatementBytes } = this.#options;
+    return stepOf(connection(question.connection).gate, question, maxStatementBytes);
   }
 
   async wait(hold: OpenHold, question: HoldQuestion, signal: AbortSignal): Promise<HoldOutcome> {
@@ -82,6 +108,13 @@ export class HoldService {
     const { identity } = question;
     const { requestId } = hold;
     const outcome = await requests.waitForDecision(requestId, signal);
+    if (outcome === 'withdrawn' && !signal.aborted) {
+      const answer = await this.useTemplate(question);
+      if (answer.kind === 'used') {
+        const { use, decidedBy } = answer;
+        return { kind: 'approved', grantId: use.grantId, decidedBy, use };
+      }
+    }
     if (outcome !== 'approved') return refused(await this.#refusal(hold, outcome, signal));
     // The client may have gone at the very moment of the approval: then the grant must not lie around.
     if (signal.aborted) {
@@ -180,6 +213,11 @@ export class HoldService {
       expiry: { durationMs: this.#options.holdTimeoutMs },
     };
   }
+}
+
+/** What the approver may let run on. */
+function offer({ form, key, low, high, limit, text }: TemplateStep) {
+  return { form, key, low: String(low), high: high === undefined ? null : String(high), limit: limit ?? null, text };
 }
 
 function refused(error: CountersignError): HoldOutcome {

@@ -12,6 +12,7 @@ import { FieldStream } from '../wire/postgres/field-stream.ts';
 import type { FrameStream } from '../wire/postgres/frames.ts';
 import { backend } from '../wire/postgres/messages.ts';
 import { executionOf, unexpected, type Execution } from './pipeline.ts';
+import { withoutKeys } from './row-caps.ts';
 import type { GateSession } from './session.ts';
 
 /** No piece of what a target sends is larger than that; rows in one piece are taken whole, whatever the limit. */
@@ -81,6 +82,7 @@ export class LargeMessages {
 
   #row(bodyBytes: number): FrameStream {
     const execution = this.#host.execution();
+    withoutKeys(execution);
     const masker = this.#host.masker(execution);
     if (masker.passThrough) throw this.#refused(rowTooLarge(this.#limits.delivered));
     return this.#stream(new RowStream(masker.streamed(), bodyBytes, this.#limits), (row) => {

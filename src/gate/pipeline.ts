@@ -4,6 +4,7 @@
  * next message belongs to (PostgreSQL manual, "Message Flow").
  */
 import type { Hash } from 'node:crypto';
+import type { TemplateUse } from '../approvals/templates.ts';
 import type { CountersignError } from '../errors.ts';
 import type { CopyMasker } from '../masking/copy.ts';
 import type { RowMasker } from '../masking/rows.ts';
@@ -23,6 +24,8 @@ export interface StatementGrant {
   readonly grantId: string;
   /** The Bind message whose parameters were approved; undefined = none was sent, and the statement has no parameters. */
   readonly bind: Buffer | undefined;
+  /** It is one of many: a step of a loop that was approved. */
+  readonly use: TemplateUse | undefined;
   used: boolean;
 }
 
@@ -49,6 +52,9 @@ export interface Execution {
   copyOut: CopyMasker | undefined;
   readonly chunk: RunChunk | undefined;
   readonly rowHash: Hash | undefined;
+  readonly use: TemplateUse | undefined;
+  /** Of a keyset step: the furthest key that was delivered. */
+  reached: bigint | undefined;
   done: boolean;
 }
 

@@ -345,7 +345,7 @@ export class RequestSide {
       if (resolved !== only) statements = [resolved];
     }
     if (grant !== undefined) grant.used = true;
-    const execution = session.newExecution(statements, undefined, admission.sampleRows > 0);
+    const execution = session.newExecution(statements, undefined, admission.sampleRows > 0, grant?.use);
     const recordable = session.recordable(text, admission);
     session.options.recording.request({ kind: 'query', text: recordable });
     session.intent(execution, recordable, admission, grant);

@@ -30,7 +30,7 @@ import { FrameSplitter, scanDataRowRun } from '../wire/postgres/frames.ts';
 import { backend } from '../wire/postgres/messages.ts';
 import { CopyAnswers } from './copy-answers.ts';
 import { LargeMessages } from './large-messages.ts';
-import { withinBudget, withinCaps } from './row-caps.ts';
+import { withinBudget, withinCaps, withinKeys } from './row-caps.ts';
 import type { RowMasker } from '../masking/rows.ts';
 import { executionOf, resultsOf, unexpected, type Execution, type Operation } from './pipeline.ts';
 import { withFormats } from './result-plan.ts';
@@ -148,6 +148,7 @@ export class ResponseSide {
       execution.rows += run.rows;
       execution.maskedCells += run.maskedCells;
     }
+    withinKeys(execution, this.#session.pipeline.head, chunk, position, taken);
     this.#large.checkRows(before);
     this.#took(execution, before);
     return taken;
@@ -180,8 +181,7 @@ export class ResponseSide {
     checks.get(type)?.(buffer, start, end);
     switch (type) {
       case backend.DataRow:
-        this.#rows(buffer, start, end);
-        return;
+        return void this.#rows(buffer, start, end);
       case backend.RowDescription:
         return this.#rowDescription(head, buffer, start, end);
       case backend.NoData:

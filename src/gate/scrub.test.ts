@@ -6,6 +6,7 @@ void test('literals go, names and parameters stay', () => {
   for (const [text, expected] of [
     ["select a from t where b = 'x''y' and c1 = 1.5e3", "select a from t where b = '…''…' and c1 = …"],
     ['select a from t where b = $1 and c$2 = 3', 'select a from t where b = $1 and c$2 = …'],
+    ['update t set a = .25 where t.b1>.5', 'update t set a = … where t.b1>…'],
     ["update t set a = 'never closed", "update t set a = '…'"],
   ] as const)
     assert.equal(withoutLiterals(text), expected);

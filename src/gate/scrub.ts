@@ -39,7 +39,7 @@ export function scrubDetected(text: string, masking: ConnectionMasking): string 
 export function withoutLiterals(text: string): string {
   if (/[$\\]|--|\/\*/.test(text.replaceAll(/\$\d+/g, '')))
     return `(text of ${text.length} characters withheld: its literals may be masked values)`;
-  return text.replace(/'[^']*(?:'|$)/g, "'…'").replace(/(?<![\w".$])\d[\w.]*/g, '…');
+  return text.replace(/'[^']*(?:'|$)/g, "'…'").replace(/(?<![\w".$])\.?\d[\w.]*/g, '…');
 }
 
 /** Error and notice texts quote data. Where masked data was in reach, only what cannot hold any is kept. */

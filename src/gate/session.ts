@@ -4,6 +4,7 @@
  * its entries in the log and the ways in which it ends.
  */
 import { createHash } from 'node:crypto';
+import type { TemplateUse } from '../approvals/templates.ts';
 import type { SessionChain, SessionEvent } from '../audit/events.ts';
 import type { CountersignError } from '../errors.ts';
 import { ByteSink } from '../lib/byte-sink.ts';
@@ -83,6 +84,7 @@ export class GateSession {
   #rows = 0;
   #maskedCells = 0;
   #ended = false;
+  #settled: Promise<void> = Promise.resolve();
   #waiters: { readonly condition: () => boolean; readonly callback: () => void }[] = [];
 
   constructor(options: GateSessionOptions) {
@@ -171,6 +173,11 @@ export class GateSession {
     this.options.onEnd(reason, error);
   }
 
+  /** The ends of earlier steps of a loop are known to the store. */
+  get settled(): Promise<void> {
+    return this.#settled;
+  }
+
   /** Calls back once, when the server's answers have made `condition` true. */
   whenAnswered(condition: () => boolean, callback: () => void): void {
     if (condition()) callback();
@@ -218,7 +225,12 @@ export class GateSession {
   }
 
   /** @param budgeted its rows were taken from the sampling budget */
-  newExecution(statements: Execution['statements'], chunk: RunChunk | undefined, budgeted: boolean): Execution {
+  newExecution(
+    statements: Execution['statements'],
+    chunk: RunChunk | undefined,
+    budgeted: boolean,
+    use?: TemplateUse,
+  ): Execution {
     this.#statements++;
     for (const { facts } of statements) this.pipeline.sent(facts);
     const bounds = statements.map(({ facts }) => facts.rowsAtMost ?? Number.POSITIVE_INFINITY);
@@ -235,6 +247,8 @@ export class GateSession {
       copyOut: undefined,
       chunk,
       rowHash: chunk === undefined ? undefined : createHash('sha256'),
+      use,
+      reached: undefined,
       done: false,
     };
   }
@@ -266,6 +280,7 @@ export class GateSession {
         policies: admission?.policies ?? runPolicies,
         request: grant?.requestId,
         grant: grant?.grantId ?? chunk?.grantId,
+        use: grant?.use?.useNo,
         run: chunk?.runId,
         chunk: chunk?.chunkNo,
         attempt: chunk?.attempt,
@@ -282,6 +297,7 @@ export class GateSession {
     execution.done = true;
     this.#rows += execution.rows;
     this.#maskedCells += execution.maskedCells;
+    if (execution.use !== undefined && status !== 'lost') this.#settle(execution.use, execution);
     const { clock, node, identity, chain } = this.options;
     this.door.note(
       chain.encode({
@@ -298,6 +314,14 @@ export class GateSession {
         maskedCells: execution.maskedCells,
       }),
     );
+  }
+
+  #settle(use: TemplateUse, { rows, reached }: Execution): void {
+    const { controlPlane, onError } = this.options;
+    const told = this.#settled.then(() =>
+      controlPlane.settleTemplate(use, rows, reached === undefined ? undefined : String(reached)),
+    );
+    this.#settled = told.catch((error: unknown) => void onError(error));
   }
 
   tryOutcome(...args: Parameters<GateSession['outcome']>): void {

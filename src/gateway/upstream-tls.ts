@@ -42,14 +42,14 @@ export function tlsOptions(target: TlsTarget, options: VerifiedTls): tls.Connect
 
 /**
  * Takes a plain socket to the target into TLS.
- * @returns TLS, and its `tls-server-end-point` where there is one
+ * @returns TLS, its `tls-server-end-point` where there is one, and the target's certificate (DER), which Node gives once
  * @throws CountersignError `target_certificate_untrusted`; what the socket throws
  */
 export async function startUpstreamTls(
   plain: net.Socket,
   target: TlsTarget,
   options: VerifiedTls,
-): Promise<{ socket: tls.TLSSocket; binding: Buffer | undefined }> {
+): Promise<{ socket: tls.TLSSocket; binding: Buffer | undefined; certificate: Buffer | undefined }> {
   // TLS reports what happens to the socket below it; this one only must not be unheard.
   plain.on('error', () => undefined);
   if (options.isDirect !== true) await requestTls(plain, target);
@@ -74,8 +74,8 @@ export async function startUpstreamTls(
     socket.destroy();
     throw notOffered(target, 'the target speaks TLS from the first byte on, but not for PostgreSQL (no ALPN)');
   }
-  const certificate = socket.getPeerX509Certificate();
-  return { socket, binding: certificate === undefined ? undefined : tlsServerEndPoint(certificate.raw) };
+  const certificate = socket.getPeerX509Certificate()?.raw;
+  return { socket, certificate, binding: certificate === undefined ? undefined : tlsServerEndPoint(certificate) };
 }
 
 async function requestTls(plain: net.Socket, target: TlsTarget): Promise<void> {

@@ -24,13 +24,22 @@ export function dutiesOf(
   connectionLabels: Readonly<Record<string, string>>,
   bindings: readonly Binding[],
 ): Duty[] {
-  const held = new Set<Duty>();
-  for (const binding of bindings) {
-    if (!principal.groups.includes(binding.group)) continue;
-    if (!carriesAll(connectionLabels, binding.labels ?? {})) continue;
-    for (const duty of binding.duties) held.add(duty);
-  }
+  const held = dutySources(principal, connectionLabels, bindings);
   return allDuties.filter((duty) => held.has(duty));
+}
+
+/** The same duties, each with the groups that give it. */
+export function dutySources(
+  principal: Pick<Principal, 'groups'>,
+  connectionLabels: Readonly<Record<string, string>>,
+  bindings: readonly Binding[],
+): Map<Duty, Set<string>> {
+  const sources = new Map<Duty, Set<string>>();
+  for (const { group, duties, labels } of bindings) {
+    if (!principal.groups.includes(group) || !carriesAll(connectionLabels, labels ?? {})) continue;
+    for (const duty of duties) sources.set(duty, (sources.get(duty) ?? new Set()).add(group));
+  }
+  return sources;
 }
 
 /** The groups that give this duty on a connection with these labels, each once. */

@@ -1,7 +1,9 @@
 /** Several providers side by side: whose token is whose, what each is set to, and that no id is two principals. */
 import assert from 'node:assert/strict';
 import { createHmac, createPublicKey, type JsonWebKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
+import { parse } from 'yaml';
 import { identityOf, misconfigured, refused } from '../../test/identity-fixtures.ts';
 import { json, startLocalIssuer, type LocalIssuer } from '../../test/local-issuer.ts';
 import type { IdentityConfiguration } from '../config/schema.ts';
@@ -217,6 +219,26 @@ void describe('two providers', () => {
     const forged = await stranger.sign({ iss: second.issuer, aud: 'urn:countersign', groups });
     await refused(verifier.groupsNow(forged, 'introspection'), 'token_invalid', /signature/);
   });
+});
+
+void test('the examples of docs/identity.md are configurations', () => {
+  const page = readFileSync(new URL('../../docs/identity.md', import.meta.url), 'utf8');
+  const blocks = [...page.matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, text = '']) => parse(text) as unknown);
+  assert.ok(blocks.length >= 5);
+  const issuer = 'https://id.example.test';
+  const owned = { name: 'deployer', owner: 'alice', groups };
+  for (const block of blocks) {
+    const list = Array.isArray(block) ? (block as Record<string, unknown>[]) : undefined;
+    const isWorkloads = list?.some((one) => 'claims' in one) === true;
+    const identity = isWorkloads
+      ? { issuer, serviceAccounts: [owned], workloads: list }
+      : list === undefined
+        ? { ...(block as object), ...(block as { identity?: object }).identity, identity: undefined }
+        : { issuer, providers: list };
+    const read = identityOf(JSON.parse(JSON.stringify(identity)) as Record<string, unknown>);
+    const secrets = JSON.stringify(read).replaceAll(/\{"env":"\w+"\}/g, '"secret"');
+    providersOf(JSON.parse(secrets) as IdentityConfiguration);
+  }
 });
 
 void describe('a configuration of providers', () => {

@@ -4,6 +4,7 @@
  */
 import { Kysely, PostgresDialect, type Generated, type JSONColumnType, type Transaction } from 'kysely';
 import pg from 'pg';
+import type { ReviewDatabase } from './review-tables.ts';
 
 type Json<T extends object> = JSONColumnType<T, string, string>;
 
@@ -139,6 +140,35 @@ export interface GrantsTable {
   consumed_by: string | null;
   consumed_at: Date | null;
   void_reason: string | null;
+}
+
+export interface StatementTemplatesTable {
+  request_id: string;
+  connection: string;
+  principal_id: string;
+  shape: string;
+}
+
+/** Keys are decimal texts on our side: they go up to 2^63. */
+export interface TemplateUsesTable {
+  grant_id: string;
+  use_no: number;
+  session_id: string;
+  low_key: string;
+  high_key: string | null;
+  rows_reserved: number;
+  rows: number | null;
+  reached_key: string | null;
+  used_at: Date;
+  settled_at: Date | null;
+}
+
+export interface GrantClaimsTable {
+  id: string;
+  grant_id: string;
+  node: string;
+  principal_id: string;
+  begun_at: Date;
 }
 
 export interface RunsTable {
@@ -342,7 +372,7 @@ export interface ServiceAccountKeysTable {
   revoked_at: Date | null;
 }
 
-export interface Database {
+export interface Database extends ReviewDatabase {
   humans: HumansTable;
   human_emails: HumanEmailsTable;
   human_links: HumanLinksTable;
@@ -358,6 +388,9 @@ export interface Database {
   reviews: ReviewsTable;
   policy_versions: PolicyVersionsTable;
   grants: GrantsTable;
+  statement_templates: StatementTemplatesTable;
+  template_uses: TemplateUsesTable;
+  grant_claims: GrantClaimsTable;
   runs: RunsTable;
   chunks: ChunksTable;
   sessions: SessionsTable;

@@ -325,6 +325,8 @@ class Worker {
         if (outcome.kind === 'refused') throw outcome.error;
         return outcome;
       },
+      useTemplate: (question) => controlPlane.useTemplate(question),
+      settleTemplate: (use, rows, reached) => controlPlane.settleTemplate(use, rows, reached),
       reserveSample: (human, connection, rows) => controlPlane.reserveSample(human, connection, rows),
       reserveEqualities: (human, connection, tests) => controlPlane.reserveEqualities(human, connection, tests),
       beginChunk: (identity, job, chunkNo, columns) => controlPlane.beginChunk(identity, job, chunkNo, columns),

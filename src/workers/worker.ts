@@ -54,6 +54,8 @@ const controlPlane: ControlPlane = {
       if (error instanceof CountersignError && error.code !== 'internal') return { kind: 'refused', error };
       throw error;
     }),
+  useTemplate: (question) => call('useTemplate', question),
+  settleTemplate: (use, rows, reached) => call('settleTemplate', use, rows, reached),
   reserveSample: (human, connection, rows) => call('reserveSample', human, connection, rows),
   reserveEqualities: (human, connection, tests) => call('reserveEqualities', human, connection, tests),
   beginChunk: (identity, job, chunkNo, columns) => call('beginChunk', identity, job, chunkNo, columns),

@@ -1,7 +1,6 @@
-/** Evidence and rules in the browser: sessions and their replay, proofs of the log, connections, masks, policies. */
+/** Evidence and rules in the browser: sessions and their replay, connections, masks. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { Route } from 'playwright-core';
 import { phone, startWorld, type Person, type World } from './world.ts';
 
 let world: World;
@@ -54,6 +53,8 @@ describe('sessions', () => {
     await visit.end();
     for (const person of ['dana', 'eli', 'nora'] as const) {
       const other = await world.visit(person, `/sessions/${sessionId}`);
+      // Whoever holds no duty hears of no changes either.
+      other.expect((problem) => person === 'nora' && problem.includes('/api/v1/events'));
       await other.page.getByText('are for the duty auditor').waitFor();
       await other.end();
     }
@@ -78,7 +79,7 @@ describe('sessions', () => {
       .first()
       .waitFor();
     await visit.accessible();
-    await visit.picture('session-light');
+    await visit.picture('session-replay');
     await page.getByRole('button', { name: 'The next statement' }).click();
     await page.getByText('Statement 2 of 4').waitFor();
     await visit.picture('session-denied');
@@ -86,7 +87,7 @@ describe('sessions', () => {
     await slider.press('End');
     await page.getByText('Statement 4 of 4').waitFor();
     await page.getByRole('button', { name: 'The statement before' }).click();
-    await page.getByText('<script>alert(1)</script>', { exact: true }).waitFor();
+    await page.getByText('<script>alert(1)</script>', { exact: true }).first().waitFor();
     await page.getByText('NULL', { exact: true }).first().waitFor();
     await page.getByRole('button', { name: 'Play' }).click();
     await page.getByText('Statement 4 of 4').waitFor();
@@ -101,8 +102,8 @@ describe('connections', () => {
   it('show what they inherit; labels are tried; an admin tests the target', async () => {
     const visit = await world.visit('ana', '/connections');
     const { page } = visit;
-    await page.getByLabel('Name').fill('billing');
-    await page.getByLabel('Labels').fill('data=health');
+    await page.getByRole('textbox', { name: 'Name' }).fill('billing');
+    await page.getByRole('textbox', { name: 'Labels' }).fill('data=health');
     await page.getByRole('button', { name: 'Show what it would inherit' }).click();
     await page.getByRole('region', { name: 'Configuration of the new connection' }).waitFor();
     await visit.accessible();
@@ -126,9 +127,9 @@ describe('masking', () => {
   it("a value of one's own is masked by the real rules", async () => {
     const visit = await world.visit('dana', '/masking');
     const { page } = visit;
-    await page.getByLabel('Value').fill('made.up@tried.example');
-    await page.getByLabel('In column').fill('customers.email');
-    await page.getByLabel('On connection').click();
+    await page.getByRole('textbox', { name: 'Value' }).fill('made.up@tried.example');
+    await page.getByRole('textbox', { name: 'In column' }).fill('customers.email');
+    await page.getByRole('combobox', { name: 'On connection' }).click();
     await page.getByRole('option', { name: 'crm' }).click();
     await page.getByRole('button', { name: 'Mask it' }).click();
     await page.getByText('***@tried.example').waitFor();
@@ -138,33 +139,4 @@ describe('masking', () => {
   });
 
   it('in the dark and on a phone', () => look('dana', '/masking', 'personal', 'masking'));
-});
-
-describe('the log', () => {
-  it('is verified in the browser, remembered, and a changed tile is found', async () => {
-    const visit = await world.visit('ana', '/audit');
-    const { page } = visit;
-    visit.expect((problem) => problem.includes('404'));
-    await page.getByRole('button', { name: /^Verify/ }).click();
-    await page.getByText('This browser sees this log for the first time').waitFor();
-    await page.getByRole('button', { name: /^Verify/ }).click();
-    await page.getByText('The log continues, unchanged').waitFor();
-    await visit.accessible();
-    await visit.picture('audit-light');
-    const changed = async (route: Route) => {
-      const response = await route.fetch();
-      const body = await response.body();
-      body[40] = (body[40] ?? 0) ^ 1;
-      await route.fulfill({ response, body });
-    };
-    // Something new, so that there is something to prove.
-    await world.harness.api('auditor', 'GET', `/sessions/${sessionId}/replay`).catch(() => undefined);
-    await page.route('**/api/v1/log/tile/0/**', changed);
-    await page.getByRole('button', { name: /^Verify/ }).click();
-    await page.getByText('Not proved', { exact: true }).waitFor();
-    await page.getByText(/the log was rewritten/).waitFor();
-    await visit.accessible();
-    await visit.picture('audit-broken');
-    await visit.end();
-  });
 });

@@ -11,12 +11,10 @@ import path from 'node:path';
 import { chromium, type BrowserContext, type Page } from 'playwright-core';
 import { searchSecrets } from '../../demo/secrets.ts';
 import { secretsOf, seedCustomers } from '../../demo/seed.ts';
-import { people, startHarness, type Harness } from '../harness.ts';
+import { startHarness, type Harness } from '../harness.ts';
 
 export type Person = 'dana' | 'eli' | 'erin' | 'ana' | 'nora';
 export type Scheme = 'light' | 'dark';
-
-const nameOf = (person: Person): string => people.find(({ id }) => id === person)?.displayName ?? person;
 
 export const seed = { rows: 2_000, seed: 7 };
 export const pictures = path.resolve(import.meta.dirname, '../../browser-out');
@@ -140,6 +138,7 @@ export class Visit {
 
   static async begin(context: BrowserContext, origin: string): Promise<Visit> {
     const page = await context.newPage();
+    page.setDefaultTimeout(15_000);
     const visit = new Visit(page);
     // The log-in page asks who it is, and hears that it is nobody: that one 401 is as it has to be.
     let isLoggedIn = false;
@@ -171,7 +170,7 @@ export class Visit {
     await this.page.getByLabel('Account').fill(person);
     await this.page.getByLabel('Password').fill(`${person}-password`);
     await this.page.getByRole('button', { name: 'Log in' }).click();
-    await this.page.getByRole('button', { name: `Account of ${nameOf(person)}` }).waitFor();
+    await this.page.getByRole('button', { name: /^Account of/ }).waitFor();
     const now = new URL(this.page.url());
     assert.equal(now.pathname + now.search, wanted.pathname + wanted.search, 'back where they were');
   }
@@ -183,6 +182,11 @@ export class Visit {
 
   async picture(name: string): Promise<void> {
     await this.page.screenshot({ path: path.join(pictures, `${name}.png`), fullPage: true });
+  }
+
+  /** What is seen without scrolling. */
+  async view(name: string): Promise<void> {
+    await this.page.screenshot({ path: path.join(pictures, `${name}.png`) });
   }
 
   /** No finding of axe that is serious or critical. */

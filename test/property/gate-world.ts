@@ -157,6 +157,8 @@ const controlPlane: ControlPlane = {
       kind: 'refused',
       error: new CountersignError('request_rejected', 'countersign: request req_1 was rejected'),
     }),
+  useTemplate: () => Promise.resolve({ kind: 'none', reason: undefined }),
+  settleTemplate: () => Promise.resolve(),
   reserveSample: () => Promise.resolve({ allowed: false, used: 0, limit: 0 }),
   reserveEqualities: () => Promise.resolve({ allowed: false, used: 0, limit: 0 }),
   beginChunk: notHere,

@@ -25,7 +25,6 @@ export function Account() {
               {nameOf(who)}
             </Text>
           </Group>
-          <span className="only-read">Account of {nameOf(who)}</span>
         </UnstyledButton>
       </Menu.Target>
       <Menu.Dropdown>

@@ -109,7 +109,15 @@ function Player({
     setPlaying(false);
     setPosition(nearest?.startMs ?? 0);
   }, [seek, scenes, setPlaying, setPosition]);
-  const at = useMemo(() => scenes.findLastIndex((scene) => scene.startMs <= positionMs), [scenes, positionMs]);
+  // Before the first statement, the first is what one waits for.
+  const at = useMemo(
+    () =>
+      Math.max(
+        0,
+        scenes.findLastIndex((scene) => scene.startMs <= positionMs),
+      ),
+    [scenes, positionMs],
+  );
   const scene = scenes[at];
   const go = (to: number) => {
     const wanted = scenes[to];

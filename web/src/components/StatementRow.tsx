@@ -47,7 +47,7 @@ export function StatementRow({ statement, show }: StatementRowProps) {
       </Table.Td>
       <Table.Td>
         <Tooltip label={policies.join(', ')} disabled={policies.length === 0} multiline maw={360}>
-          <span>
+          <span className="verdict">
             <State state={state} label={label} />
           </span>
         </Tooltip>

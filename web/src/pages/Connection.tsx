@@ -74,12 +74,16 @@ function Shown({ connection }: { readonly connection: ConnectionDetail }) {
             ['Database', target.database],
             ['TLS', target.tls],
             ['Your duties', duties.join(', ')],
-            [
-              'Runs and sessions',
-              <Goto key="s" to={`/sessions?connection=${encodeURIComponent(name)}`}>
-                its sessions
-              </Goto>,
-            ],
+            ...(duties.includes('auditor')
+              ? [
+                  [
+                    'Sessions',
+                    <Goto key="s" to={`/sessions?connection=${encodeURIComponent(name)}`}>
+                      its sessions
+                    </Goto>,
+                  ] as const,
+                ]
+              : []),
           ]}
         />
       </Paper>
