@@ -134,6 +134,7 @@ export async function testReader(
         const ref = refOf(column);
         return ref === undefined ? undefined : maskOf(ref);
       }),
+    shownCells: () => (_column, value) => value,
     maskedSample: async (sql, limit) => {
       const result = await queryText(pool, `${sql} limit ${limit}`);
       const isMasked = result.columns.map((column) => options.masked?.includes(column.name) === true);

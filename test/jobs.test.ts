@@ -221,6 +221,7 @@ describe('a bad definition', () => {
       /no_such_table/,
     ],
     ['masked key', definition('bad', { by: 'ssn' }), 'chunk_key_masked', /ssn/],
+    ['key whose values are detected', definition('bad', { by: 'notes' }), 'chunk_key_masked', /notes.*bounds hold/],
     ['key that is not there', definition('bad', { by: 'nothing' }), 'chunk_key_invalid', /nothing/],
     ['limit', definition('bad', { source: 'select id from customers limit 5' }), 'source_not_chunkable', /LIMIT/i],
   ] as const) {
@@ -229,6 +230,7 @@ describe('a bad definition', () => {
       const answer = await harness.api<Failure>('designer', 'POST', '/jobs', { content });
       assert.equal(answer.body.error.code, code, JSON.stringify(answer.body));
       assert.match(`${answer.body.error.message} ${answer.body.error.detail ?? ''}`, pattern);
+      for (const secret of secretPatterns) assert.doesNotMatch(JSON.stringify(answer.body), secret);
       const after = (await harness.entries()).filter((entry) => entry['type'] === 'job.refused');
       assert.equal(after.length, before + 1);
       assert.equal(after.at(-1)?.['code'], code);

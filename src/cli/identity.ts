@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { CountersignError } from '../errors.ts';
 import { clientCredentials, deviceLogin, saveToken } from './login.ts';
-import { facts, print, show, table } from './output.ts';
+import { facts, print, show } from './output.ts';
 import type { CommandContext } from './context.ts';
 
 interface LoginInfo {
@@ -15,7 +15,7 @@ interface LoginInfo {
   }[];
 }
 
-/** login, whoami, connections */
+/** login, whoami */
 export function identityCommands(program: Command, context: CommandContext): void {
   program
     .command('login')
@@ -74,35 +74,6 @@ export function identityCommands(program: Command, context: CommandContext): voi
             duties.join(', ') || '(no duty)',
           ]),
         ]),
-      );
-    });
-
-  program
-    .command('connections')
-    .description('the databases that you hold a duty on, and what is masked there')
-    .action(async () => {
-      const answer = await context.client().get<{
-        connections: {
-          name: string;
-          engine: string;
-          labels: Record<string, string>;
-          duties: string[];
-          masks: { column: string; mask: string }[];
-        }[];
-      }>('/connections');
-      show({ json: context.json() }, answer, () =>
-        table(
-          ['NAME', 'ENGINE', 'LABELS', 'YOUR DUTIES', 'MASKED COLUMNS'],
-          answer.connections.map((one) => [
-            one.name,
-            one.engine,
-            Object.entries(one.labels)
-              .map(([name, value]) => `${name}=${value}`)
-              .join(' '),
-            one.duties.join(', '),
-            one.masks.map((mask) => `${mask.column} (${mask.mask})`).join(', '),
-          ]),
-        ),
       );
     });
 }

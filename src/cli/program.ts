@@ -7,6 +7,7 @@ import { asCountersignError } from '../errors.ts';
 import { accessCommands } from './access.ts';
 import { auditCommands } from './audit.ts';
 import { ApiClient } from './client.ts';
+import { connectionCommands } from './connections.ts';
 import type { CommandContext } from './context.ts';
 import { databaseCommands, withPsqlArguments } from './database.ts';
 import { doctorCommands, type DoctorView } from './doctor.ts';
@@ -56,6 +57,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   databaseCommands(program, context);
   peopleCommands(program, context);
   serviceAccountCommands(program, context);
+  connectionCommands(program, context);
   jobCommands(program, context);
   requestCommands(program, context);
   policyCommands(program, context);

@@ -19,7 +19,7 @@ interface OpenRun {
   readonly status: RunStatus;
 }
 
-/** run, runs list, show, resume, pause, kill, verify */
+/** run, runs list, show, resume, pause, kill, retry, manifest, verify */
 export function runCommands(program: Command, context: CommandContext): void {
   program
     .command('run')
@@ -100,6 +100,30 @@ export function runCommands(program: Command, context: CommandContext): void {
         show({ json: context.json() }, status, () => `${status.runId}: ${status.state}`);
       });
   }
+
+  runs
+    .command('retry')
+    .argument('<run>')
+    .option('--chunk <n>', 'this one only (default: every failed chunk)', Number)
+    .description('plan failed chunks again; go on with: run JOB --resume RUN')
+    .action(async (run: string, options: { chunk?: number }) => {
+      const path = `/runs/${encodeURIComponent(run)}/retry`;
+      const status = await context.client().post<RunStatus & { retried: number }>(path, options);
+      show(
+        { json: context.json() },
+        status,
+        () => `${status.runId}: ${status.state}, ${status.retried} chunks planned again`,
+      );
+    });
+
+  runs
+    .command('manifest')
+    .argument('<run>')
+    .description('the manifest of a completed run: the exact text whose digest is in the log')
+    .action(async (run: string) => {
+      const response = await context.client().open('GET', `/runs/${encodeURIComponent(run)}/manifest`);
+      process.stdout.write(await response.text());
+    });
 
   runs
     .command('verify')

@@ -3,6 +3,19 @@ import { print, show, table } from './output.ts';
 import type { CommandContext } from './context.ts';
 import { replayText, type ReplayLine } from './replay-text.ts';
 
+interface StatementView {
+  readonly at: string;
+  readonly verdict: string;
+  readonly code?: string;
+  readonly text: string;
+  readonly outcome?: {
+    readonly status: string;
+    readonly durationMs: number;
+    readonly rows: number;
+    readonly maskedCells: number;
+  };
+}
+
 interface SessionView {
   readonly id: string;
   readonly principalId: string;
@@ -17,17 +30,26 @@ interface SessionView {
   readonly maskedCells: number;
 }
 
-/** sessions list; replay */
+/** sessions list, show; replay */
 export function sessionCommands(program: Command, context: CommandContext): void {
-  program
-    .command('sessions')
-    .description('database sessions (auditors)')
+  const sessions = program.command('sessions').description('database sessions (auditors)');
+
+  sessions
     .command('list', { isDefault: true })
+    .description('newest first')
     .option('--principal <id>', 'of this principal only')
+    .option('--human <id>', 'of this human only, with whatever account')
+    .option('--connection <name>', 'on this connection only')
     .option('--run <id>', 'of this run only')
-    .action(async (options: { principal?: string; run?: string }) => {
+    .option('--from <time>', 'begun at this time (RFC 3339) or later')
+    .option('--to <time>', 'begun before this time')
+    .option('--open', 'only those that are open')
+    .option('--before <id>', 'only those that began before this session: the next page')
+    .action(async (options: Record<string, string | true | undefined>) => {
       const query = new URLSearchParams(
-        Object.entries(options).filter((entry): entry is [string, string] => entry[1] !== undefined),
+        Object.entries(options).flatMap(([name, value]): [string, string][] =>
+          value === undefined ? [] : [[name, String(value)]],
+        ),
       );
       const answer = await context.client().get<{ sessions: SessionView[] }>(`/sessions?${query.toString()}`);
       show({ json: context.json() }, answer, () =>
@@ -42,6 +64,37 @@ export function sessionCommands(program: Command, context: CommandContext): void
             one.rows,
             one.maskedCells,
             one.startedAt,
+          ]),
+        ),
+      );
+    });
+
+  sessions
+    .command('show')
+    .argument('<session>')
+    .description('what it asked, statement by statement, from the log: verdict, outcome, counts')
+    .action(async (session: string) => {
+      const path = `/sessions/${encodeURIComponent(session)}/statements`;
+      const statements: StatementView[] = [];
+      let from: number | null = 0;
+      while (from !== null) {
+        const answer: { statements: StatementView[]; next: number | null } = await context
+          .client()
+          .get(`${path}?from=${from}`);
+        statements.push(...answer.statements);
+        from = answer.next;
+      }
+      show({ json: context.json() }, { statements }, () =>
+        table(
+          ['AT', 'VERDICT', 'ENDED', 'MS', 'ROWS', 'MASKED', 'STATEMENT'],
+          statements.map(({ at, verdict, code, outcome, text }) => [
+            at,
+            verdict,
+            outcome?.status ?? code,
+            outcome?.durationMs,
+            outcome?.rows,
+            outcome?.maskedCells,
+            text.replaceAll(/\s+/g, ' ').slice(0, 100),
           ]),
         ),
       );

@@ -62,17 +62,17 @@ export class GateReader {
     return this.#actions(facts, columns).map((action) => (action.kind === 'mask' ? maskName(action.mask) : undefined));
   }
 
+  /** @throws CountersignError `lineage_unresolved` */
+  shownCells(facts: StatementFacts, columns: readonly TextColumn[]): (column: number, value: string) => string | null {
+    const actions = this.#actions(facts, columns);
+    return (column, value) => shown(actions[column], value);
+  }
+
   async maskedSample(sql: string, limit: number): Promise<{ columns: string[]; rows: (string | null)[][] }> {
     const text = `select * from (${sql}\n) as sample_source limit ${Math.trunc(limit)}`;
     const result = await this.query(text);
     const actions = this.#actions(this.facts(text, await this.catalogue()), result.columns);
-    const rows = result.rows.map((row) =>
-      row.map((cell, index) => {
-        const action = actions[index];
-        if (action === undefined) throw new Error('a row has more cells than columns');
-        return maskCell(action, cell === null ? null : Buffer.from(cell, 'utf8'))?.toString('utf8') ?? null;
-      }),
-    );
+    const rows = result.rows.map((row) => row.map((cell, index) => shown(actions[index], cell)));
     return { columns: result.columns.map((column) => column.name), rows };
   }
 
@@ -90,4 +90,9 @@ export class GateReader {
 
 function maskName(mask: string | { readonly kind: string }): string {
   return typeof mask === 'string' ? mask : mask.kind;
+}
+
+function shown(action: ColumnAction | undefined, cell: string | null): string | null {
+  if (action === undefined) throw new Error('a row has more cells than columns');
+  return maskCell(action, cell === null ? null : Buffer.from(cell, 'utf8'))?.toString('utf8') ?? null;
 }

@@ -74,6 +74,7 @@ export async function cutSource(question: CutQuestion): Promise<CutSource> {
   }
   const allProved = proofs.every(Boolean);
   const { bounds, strategy, reason, exactRows } = await boundsOf(question, key);
+  refuseMaskedBounds(question, key, bounds);
   const chunks = chunksBetween(source, key.columns, bounds, allProved);
   return {
     strategy,
@@ -106,6 +107,31 @@ function oneChunk(source: string, reason: string): CutSource {
     notNullProved: false,
     exactRows: undefined,
   };
+}
+
+/**
+ * Bounds are signed and shown, so they hold nothing that a result would not: a key without a mask of its own can still
+ * hold e-mail addresses or card numbers.
+ */
+function refuseMaskedBounds(
+  { facts, columns, target }: CutQuestion,
+  key: ChunkKeyChoice,
+  bounds: readonly Bound[],
+): void {
+  const shown = target.shownCells(facts, columns);
+  for (const [part, { column }] of key.columns.entries()) {
+    const index = columns.findIndex(({ name }) => name === column);
+    const hidden = bounds.filter((bound) => shown(index, bound[part] ?? '') !== bound[part]).length;
+    if (hidden === 0) continue;
+    throw new CountersignError(
+      'chunk_key_masked',
+      `chunk.by: ${column} cannot be the chunk key: its values are masked`,
+      {
+        detail: `${hidden} of ${bounds.length} bounds hold what a detector of the connection masks`,
+        hint: 'chunk by another column, or by: none',
+      },
+    );
+  }
 }
 
 interface Bounds {

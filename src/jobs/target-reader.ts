@@ -31,6 +31,8 @@ export interface TargetReader {
   letsTestNull(column: ColumnRef): boolean;
   /** Name of the mask of each output column, by origin, lineage and rule, whichever is widest. @throws lineage_unresolved */
   outputMasks(facts: StatementFacts, columns: readonly ReaderColumn[]): readonly (string | undefined)[];
+  /** What a client would be shown of a value in each output column: masks and detectors applied. @throws lineage_unresolved */
+  shownCells(facts: StatementFacts, columns: readonly ReaderColumn[]): (column: number, value: string) => string | null;
   /** The first rows of the statement as the executor would get them, through the ordinary masking path. */
   maskedSample(
     sql: string,

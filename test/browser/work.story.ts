@@ -1,13 +1,10 @@
 /** Jobs and runs in the browser: a designer edits and pushes, an executor watches a run, stops it, keeps its manifest. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Locator } from 'playwright-core';
-import { runJob } from '../../src/jobs/runner.ts';
-import type { RunnerApi } from '../../src/jobs/runner-api.ts';
-import type { Who } from '../harness.ts';
 import { pushJob } from './fixtures.ts';
+import { ask, exportDefinition, finishRun, startRun } from './runs.ts';
 import { phone, startWorld, type World } from './world.ts';
 
 let world: World;
@@ -19,57 +16,6 @@ before(async () => {
 after(async () => {
   await world?.close();
 });
-
-async function ask<T>(who: Who, method: string, route: string, body?: unknown): Promise<T> {
-  const answer = await world.harness.api<T>(who, method, route, body);
-  assert.ok(answer.status < 300, JSON.stringify(answer.body));
-  return answer.body;
-}
-
-interface Started {
-  readonly runId: string;
-  readonly credential: { readonly user: string; readonly password: string };
-}
-
-function jobDefinition({ name, rows = 250 }: { readonly name: string; readonly rows?: number }): string {
-  return `# what leaves, in which pieces, and where to
-job: ${name}
-connection: crm
-source: |
-  select id, name, email, ssn, card_number, region, notes
-  from customers
-chunk: { by: id, rows: ${rows} }
-output: { format: parquet, to: "file://out/${name}" }
-`;
-}
-
-async function startRun(name: string): Promise<Started> {
-  const request = await pushJob(world.harness, jobDefinition({ name }));
-  await ask('executor', 'POST', `/requests/${request}/approve`, { comment: 'fine' });
-  return ask('executor', 'POST', '/runs', { job: name });
-}
-
-const api: RunnerApi = {
-  state: (id) => ask('executor', 'GET', `/runs/${id}`),
-  lease: (id, holder) => ask('executor', 'POST', `/runs/${id}/lease`, { holder }),
-  heartbeat: ({ runId, ...ref }, holder) => ask('executor', 'POST', `/runs/${runId}/heartbeat`, { ...ref, holder }),
-  seal: ({ runId, ...ref }, sealed) => ask('executor', 'POST', `/runs/${runId}/seal`, { ...ref, ...sealed }),
-  fail: ({ runId, ...ref }, reason, retryable) =>
-    ask('executor', 'POST', `/runs/${runId}/fail`, { ...ref, reason, retryable }),
-  finish: (id) => ask('executor', 'POST', `/runs/${id}/finish`, {}),
-};
-
-function finish({ runId, credential }: Started) {
-  const { harness } = world;
-  const database = {
-    host: '127.0.0.1',
-    port: harness.app.postgresPort,
-    ...credential,
-    database: 'crm',
-    tls: { ca: harness.caPem },
-  };
-  return runJob({ api, runId, database, outputDirectory: path.join(harness.home, runId), holder: 'test' });
-}
 
 /** As somebody pastes it. What a driver fills in goes around the editor, and the browser makes style attributes of it. */
 async function replaceText(editor: Locator, text: string): Promise<void> {
@@ -83,7 +29,7 @@ async function replaceText(editor: Locator, text: string): Promise<void> {
 
 describe('jobs', () => {
   it('a designer reads, edits and pushes a definition; its errors stand at their lines', async () => {
-    await pushJob(world.harness, jobDefinition({ name: 'edited' }));
+    await pushJob(world.harness, exportDefinition({ name: 'edited' }));
     const visit = await world.visit('dana', '/jobs');
     const { page } = visit;
     await visit.accessible();
@@ -105,11 +51,12 @@ describe('jobs', () => {
     assert.equal(await page.locator('.editor-wrong').count(), 1);
     await visit.accessible();
     await visit.picture('job-edit-error');
-    await replaceText(editor, jobDefinition({ name: 'edited', rows: 100 }));
+    await replaceText(editor, exportDefinition({ name: 'edited', rows: 100 }));
     await page.getByLabel('Message of the commit').fill('Smaller chunks');
     await page.getByRole('button', { name: 'Push and ask for approval' }).click();
     await page.waitForURL(/\/requests\/req_/);
     const { versions } = await ask<{ versions: { version: number; authors: { human: string }[] }[] }>(
+      world.harness,
       'designer',
       'GET',
       '/jobs/edited',
@@ -134,7 +81,7 @@ describe('jobs', () => {
 
 describe('runs', () => {
   it('an executor watches one, pauses it, and reads its manifest', async () => {
-    const started = await startRun('watched');
+    const started = await startRun(world.harness, 'watched');
     const visit = await world.visit('eli', '/runs');
     const { page } = visit;
     await page.getByRole('link', { name: started.runId }).waitFor();
@@ -149,7 +96,7 @@ describe('runs', () => {
     await page.getByRole('button', { name: 'Pause' }).waitFor();
     const retry = page.getByRole('button', { name: 'Retry failed' });
     assert.equal(await retry.getAttribute('aria-description'), 'No chunk has failed.');
-    await finish(started);
+    await finishRun(world.harness, started);
     await page.getByRole('heading', { name: 'Manifest' }).waitFor();
     await page.getByRole('slider', { name: 'Chunk' }).focus();
     await page.keyboard.press('ArrowRight');
@@ -181,13 +128,13 @@ describe('runs', () => {
   });
 
   it('who may not stop a run reads why; who may is asked once more', async () => {
-    const { runId } = await startRun('killed');
+    const { runId } = await startRun(world.harness, 'killed');
     const designer = await world.visit('dana', `/runs/${runId}`);
     const button = designer.page.getByRole('button', { name: 'Kill' });
     assert.equal(await button.getAttribute('aria-description'), 'This needs the duty executor or approver on crm.');
     await button.click({ force: true });
     await designer.end();
-    assert.equal((await ask<{ state: string }>('auditor', 'GET', `/runs/${runId}`)).state, 'running');
+    assert.equal((await ask<{ state: string }>(world.harness, 'auditor', 'GET', `/runs/${runId}`)).state, 'running');
     const visit = await world.visit('erin', `/runs/${runId}`);
     await visit.page.getByRole('button', { name: 'Kill' }).click();
     await visit.accessible();

@@ -7,6 +7,7 @@ import type { DecidedLine, ReviewSummary } from '../lib/access.ts';
 import { useAct } from '../lib/act.ts';
 import { api, withQuery } from '../lib/api.ts';
 import { moment } from '../lib/format.ts';
+import { useWho } from '../lib/who.ts';
 import { ActionButton } from './ActionButton.tsx';
 import { Loaded } from './Loaded.tsx';
 import { More } from './More.tsx';
@@ -134,12 +135,14 @@ function Review({ id, close }: { readonly id: string; readonly close: () => void
 }
 
 function Line({ line, path, isOpen }: { readonly line: DecidedLine; readonly path: string; readonly isOpen: boolean }) {
+  const who = useWho();
   const [comment, setComment] = useState(line.comment ?? '');
   const decide = useAct<'keep' | 'revoke', unknown>({
     run: (verdict) =>
       api(`${path}/decisions`, { method: 'POST', body: { decisions: [{ line: line.line, verdict, comment }] } }),
     changes: ['access'],
   });
+  const own = line.human === who.human ? 'Nobody decides on their own duties.' : undefined;
   const what = `${line.duty} of ${line.principal} on ${line.connection}`;
   return (
     <Table.Tr>
@@ -182,12 +185,17 @@ function Line({ line, path, isOpen }: { readonly line: DecidedLine; readonly pat
               value={comment}
               onChange={(event) => setComment(event.currentTarget.value)}
             />
-            <Button size="compact-sm" variant="default" onClick={() => decide.mutate('keep')}>
+            <ActionButton size="compact-sm" variant="default" why={own} onClick={() => decide.mutate('keep')}>
               Keep<span className="only-read"> {what}</span>
-            </Button>
-            <Button size="compact-sm" variant="default" onClick={() => decide.mutate('revoke')}>
+            </ActionButton>
+            <ActionButton
+              size="compact-sm"
+              variant="default"
+              why={own ?? (comment.trim() === '' ? 'Say why in the comment.' : undefined)}
+              onClick={() => decide.mutate('revoke')}
+            >
               Revoke<span className="only-read"> {what}</span>
-            </Button>
+            </ActionButton>
           </Group>
         )}
       </Table.Td>

@@ -117,8 +117,8 @@ export function Proved({ verification: { log, checks, entries, tookMs } }: { rea
         {checks.length > 0 && (
           <List.Item>
             {count(checks.length - bad.length)} of {plural(checks.length, 'execution')}: somebody who is neither author
-            nor requester approved exactly this before it ran, once. {plural(entries, 'entry', 'entries')} of the log
-            with inclusion proofs say so.
+            nor requester approved exactly this before it ran. {plural(entries, 'entry', 'entries')} of the log with
+            inclusion proofs say so.
           </List.Item>
         )}
       </List>

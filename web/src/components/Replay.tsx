@@ -4,7 +4,8 @@ import { IconPlayerPause, IconPlayerPlay, IconPlayerSkipBack, IconPlayerSkipForw
 import { useQuery } from '@tanstack/react-query';
 import { useEffect, useMemo, useState } from 'react';
 import { count } from '../lib/format.ts';
-import { readRecording, type Recording, type Scene } from '../lib/replay.ts';
+import type { Recording, Scene } from '../lib/recording.ts';
+import { readRecording } from '../lib/replay.ts';
 import { Loaded } from './Loaded.tsx';
 import { SceneView } from './SceneView.tsx';
 import './Replay.css';
@@ -109,7 +110,15 @@ function Player({
     setPlaying(false);
     setPosition(nearest?.startMs ?? 0);
   }, [seek, scenes, setPlaying, setPosition]);
-  const at = useMemo(() => scenes.findLastIndex((scene) => scene.startMs <= positionMs), [scenes, positionMs]);
+  // Before the first statement, the first is what one waits for.
+  const at = useMemo(
+    () =>
+      Math.max(
+        0,
+        scenes.findLastIndex((scene) => scene.startMs <= positionMs),
+      ),
+    [scenes, positionMs],
+  );
   const scene = scenes[at];
   const go = (to: number) => {
     const wanted = scenes[to];

@@ -1,4 +1,4 @@
-import { Badge, List, Table, Tabs, Text, Tooltip } from '@mantine/core';
+import { Badge, List, Stack, Table, Tabs, Text, Tooltip } from '@mantine/core';
 import { IconUsersGroup } from '@tabler/icons-react';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useSearchParams } from 'react-router';
@@ -103,28 +103,27 @@ function Matrix() {
 }
 
 function Cell({ holdings }: { readonly holdings: readonly Holding[] }) {
-  if (holdings.length === 0) return <span aria-label="no duty">–</span>;
-  return holdings.map((one) => (
-    <Tooltip
-      key={one.line}
-      label={`${one.principal}, from ${one.groups.join(', ')}; ${useText(one)}`}
-      multiline
-      maw={320}
-    >
-      <Badge
-        variant={one.unused ? 'outline' : 'light'}
-        color={one.unused ? 'gray' : 'seal'}
-        tt="none"
-        radius="sm"
-        mr={4}
-        className="duty"
-        tabIndex={0}
-      >
-        {one.duty}
-        {one.unused && ', unused'}
-      </Badge>
-    </Tooltip>
-  ));
+  if (holdings.length === 0) return <Text span>–</Text>;
+  const byDuty = [...Map.groupBy(holdings, ({ duty }) => duty)];
+  return byDuty.map(([duty, same]) => {
+    const isUnused = same.every(({ unused }) => unused);
+    const said = same.map((one) => `${one.principal}, from ${one.groups.join(', ')}; ${useText(one)}`).join('. ');
+    return (
+      <Tooltip key={duty} label={said} multiline maw={360}>
+        <Badge
+          variant={isUnused ? 'outline' : 'light'}
+          color={isUnused ? 'gray' : 'seal'}
+          tt="none"
+          radius="sm"
+          mr={4}
+          className="verdict"
+        >
+          {duty}
+          {isUnused && ', unused'}
+        </Badge>
+      </Tooltip>
+    );
+  });
 }
 
 function useText({ lastUse }: Holding): string {
@@ -140,7 +139,7 @@ function Conflicts() {
   return (
     <Loaded query={query}>
       {({ alone, pairs, unapproved, followUps }) => (
-        <>
+        <Stack gap="lg">
           <Section
             title="Alone"
             hint="What one human could do, were it not for the rules that take all their accounts for one."
@@ -227,7 +226,7 @@ function Conflicts() {
               </Sheet>
             </Section>
           )}
-        </>
+        </Stack>
       )}
     </Loaded>
   );

@@ -163,7 +163,7 @@ function History() {
       {({ pages }) => {
         const versions = pages.flatMap((page) => page.versions);
         return (
-          <>
+          <Stack gap="lg">
             <Sheet label="Versions of the rules" head={['Version', 'Applied', 'By', 'Why', 'Approved as', 'Digest']}>
               {versions.map((one) => (
                 <Table.Tr key={one.number}>
@@ -191,7 +191,7 @@ function History() {
             </Sheet>
             <More {...query} />
             {versions.length > 1 && <Difference versions={versions} />}
-          </>
+          </Stack>
         );
       }}
     </Loaded>

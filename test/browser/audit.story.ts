@@ -1,0 +1,162 @@
+/** An auditor in the browser: every execution passed an approval, with proofs checked there; access and rules. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { Route } from 'playwright-core';
+import { finishRun, startRun } from './runs.ts';
+import { phone, startWorld, type World } from './world.ts';
+
+let world: World;
+let runId: string;
+
+before(async () => {
+  world = await startWorld();
+  const started = await startRun(world.harness, 'proved');
+  ({ runId } = started);
+  assert.equal((await finishRun(world.harness, started)).state, 'completed');
+});
+
+after(async () => {
+  await world?.close();
+});
+
+/** One byte of what the gateway sends is another one. */
+async function change(route: Route, at: (body: Buffer) => number): Promise<void> {
+  const response = await route.fetch();
+  const body = await response.body();
+  const place = at(body);
+  body[place] = (body[place] ?? 0) ^ 1;
+  await route.fulfill({ response, body });
+}
+
+describe('the audit page', () => {
+  it('counts executions and proves in the browser that each passed an approval', async () => {
+    const visit = await world.visit('ana', '/audit');
+    const { page } = visit;
+    await page.getByRole('heading', { name: 'Every execution passed an approval' }).waitFor();
+    await page.getByText('8 of 8 executions passed an approval. Exceptions: none.').waitFor();
+    await visit.accessible();
+    await visit.picture('audit-light');
+    await page.getByRole('button', { name: 'Verify 8 executions' }).click();
+    await page.getByText('This browser sees this log for the first time').waitFor();
+    await page.getByText('8 of 8 executions: somebody who is neither author nor requester').waitFor();
+    await page.getByText('Not proved here').waitFor();
+    await visit.accessible();
+    await visit.picture('audit-verified');
+    await page.getByRole('button', { name: 'Verify 8 executions' }).click();
+    await page.getByText('The log continues, unchanged').waitFor();
+    await visit.end();
+  });
+
+  it('finds a changed entry, a changed hash and a log that was cut', async () => {
+    const visit = await world.visit('ana', '/audit');
+    const { page } = visit;
+    const verify = page.getByRole('button', { name: 'Verify 8 executions' });
+    // "approve" becomes "`pprove" in the entries.
+    await page.route('**/api/v1/log/tile/entries/**', (route) => change(route, (body) => body.indexOf('approve"')));
+    await verify.click();
+    await page.getByText('8 executions not proved').waitFor();
+    await page
+      .getByText(/is not the one that was signed/)
+      .first()
+      .waitFor();
+    await visit.accessible();
+    await visit.picture('audit-changed-entry');
+    await page.unroute('**/api/v1/log/tile/entries/**');
+    await page.route('**/api/v1/log/tile/0/**', (route) => change(route, () => 40));
+    await verify.click();
+    await page.getByText('8 executions not proved').waitFor();
+    await page.unroute('**/api/v1/log/tile/0/**');
+    const old = await world.harness.app.checkpoint();
+    await world.harness.api('nobody', 'GET', '/sessions');
+    await world.harness.app.checkpoint();
+    await verify.click();
+    await page.getByText('8 of 8 executions: somebody').waitFor();
+    await page.route('**/api/v1/log/checkpoint', (route) => route.fulfill({ body: old }));
+    await verify.click();
+    await page.getByText(/it was cut/).waitFor();
+    await visit.end();
+  });
+
+  it('shows in two clicks that a run was approved', async () => {
+    const visit = await world.visit('ana', `/runs/${runId}`);
+    const { page } = visit;
+    await page.getByRole('link', { name: 'show that this run was approved' }).click();
+    await page.getByRole('heading', { name: 'Yes: every execution of this run was approved before' }).waitFor();
+    await page.getByText('it was decided').first().waitFor();
+    await visit.accessible();
+    await visit.picture('audit-run');
+    await visit.end();
+  });
+
+  it('is for auditors', async () => {
+    const visit = await world.visit('eli', '/audit');
+    await visit.page.getByText('are for the duty auditor').waitFor();
+    await visit.accessible();
+    await visit.end();
+  });
+
+  it('in the dark and on a phone', async () => {
+    for (const [name, options] of [
+      ['audit-dark', { scheme: 'dark' }],
+      ['audit-phone', { viewport: phone }],
+    ] as const) {
+      const visit = await world.visit('ana', '/audit', options);
+      await visit.page.getByRole('heading', { name: 'Every execution passed an approval' }).waitFor();
+      await visit.accessible();
+      await visit.picture(name);
+      await visit.end();
+    }
+  });
+});
+
+describe('access', () => {
+  it('shows who holds what and the conflicts; a review is begun, decided and ended', async () => {
+    const visit = await world.visit('ana', '/access');
+    const { page } = visit;
+    await page.getByRole('region', { name: 'Duties by person and connection' }).waitFor();
+    await visit.accessible();
+    await visit.picture('access-light');
+    await page.getByRole('tab', { name: 'Conflicts' }).click();
+    await page.getByRole('heading', { name: 'With one other' }).waitFor();
+    await visit.accessible();
+    await visit.picture('access-conflicts');
+    await page.getByRole('tab', { name: 'Reviews' }).click();
+    await page.getByRole('button', { name: 'Begin a review' }).click();
+    await page.getByRole('region', { name: 'Lines of the review' }).waitFor();
+    const own = page.getByRole('button', { name: 'Keep auditor of ana on crm' });
+    assert.equal(await own.getAttribute('aria-description'), 'Nobody decides on their own duties.');
+    await page.getByRole('button', { name: 'Keep designer of designer on crm' }).click();
+    await page.getByText('kept', { exact: true }).first().waitFor();
+    const revoke = page.getByRole('button', { name: 'Revoke approver of executor on crm' });
+    assert.equal(await revoke.getAttribute('aria-description'), 'Say why in the comment.');
+    await page.getByLabel('Comment on approver of executor on crm').fill('not needed');
+    await revoke.click();
+    await page.getByText('revoked', { exact: true }).first().waitFor();
+    await visit.accessible();
+    await visit.picture('access-review');
+    await visit.end();
+    const phoned = await world.visit('ana', '/access', { viewport: phone, scheme: 'dark' });
+    await phoned.page.getByRole('region', { name: 'Duties by person and connection' }).waitFor();
+    await phoned.accessible();
+    await phoned.picture('access-phone-dark');
+    await phoned.end();
+  });
+});
+
+describe('policies', () => {
+  it('show what is in force, and its history', async () => {
+    for (const [name, options] of [
+      ['policies-light', {}],
+      ['policies-phone-dark', { viewport: phone, scheme: 'dark' }],
+    ] as const) {
+      const visit = await world.visit('dana', '/policies', options);
+      await visit.page.getByRole('region', { name: 'Policy file reader.cedar' }).waitFor();
+      await visit.accessible();
+      await visit.picture(name);
+      await visit.page.getByRole('tab', { name: 'History' }).click();
+      await visit.page.getByText('Nothing was applied yet').waitFor();
+      await visit.accessible();
+      await visit.end();
+    }
+  });
+});
