@@ -1,5 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify';
-import { caller, dutiesAnywhere, needDuty } from './caller.ts';
+import { caller, dutiesAnywhere, freshCaller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 const pair = {
@@ -31,7 +31,7 @@ export const peopleRoutes =
         `/people/${action}`,
         { schema: pair },
         async (request, reply) => {
-          const principal = await caller(request, services);
+          const principal = await freshCaller(request, services);
           needDuty(principal, dutiesAnywhere(principal, services), ['admin'], 'say who is who');
           const { a, b, reason } = request.body;
           await services.humans[action](a, b, principal, reason);

@@ -11,6 +11,7 @@ import {
   hex,
   jobInput,
   person,
+  plainHumans,
   serviceOf,
   statementInput,
   storeRun,
@@ -46,6 +47,38 @@ function fails(promise: Promise<unknown>, code: ErrorCode, message: RegExp = /./
     return true;
   });
 }
+
+void test('a claim that begins before the approval and ends after it uses nothing', async () => {
+  let decided: () => void = () => undefined;
+  const decision = new Promise<void>((resolve) => (decided = resolve));
+  let isLocked: () => void = () => undefined;
+  const locked = new Promise<void>((resolve) => (isLocked = resolve));
+  // The deciding transaction has the request, and waits for us.
+  const slow = start({
+    humans: {
+      keysFor: async (store, question) => {
+        isLocked();
+        await decision;
+        return plainHumans.keysFor(store, question);
+      },
+    },
+  });
+  const services = start();
+  const ask = { requester: dora, duties: designer, connection: 'crm', title: 'export version 1', input: jobInput() };
+  const { id } = await services.requests.create({ ...ask, jobVersion: 1 });
+  const approving = slow.requests.decide(id, ann, approver, 'approve', '');
+  await locked;
+  const claim = { requestId: id, principal: eve, duties: executor, current: jobInput() };
+  const early = fails(services.grants.claim(claim), 'grant_missing', /while this claim began/);
+  for (let waits = 0; waits === 0; ) {
+    const { rows } = await database.pool.query('select 1 from pg_locks where not granted');
+    waits = rows.length;
+  }
+  decided();
+  await Promise.all([approving, early]);
+  await services.grants.claim(claim);
+  await fails(services.grants.claim(claim), 'grant_used');
+});
 
 void test("a grant is consumed once, with the caller's own work in the same transaction", async () => {
   const services = start();

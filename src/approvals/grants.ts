@@ -163,6 +163,8 @@ export class GrantService {
       if (locked instanceof CountersignError) return locked;
       await this.#step('locked');
       const { grant, request } = locked;
+      // Without a mark nothing is consumed: the grant was not there yet when the claim began.
+      if (mark === undefined && claim.oneOfMany !== true) return justMade(request);
       const decisions = await decisionsOf(transaction, request.id);
       const refused =
         (await this.#ended(transaction, locked)) ?? (await this.#refuse(transaction, locked, decisions, claim));
@@ -400,6 +402,12 @@ function notApproved(
       : `request ${request.id} and its grant do not fit together`,
     hint: 'make a new request',
   };
+}
+
+function justMade({ id }: RequestRecord): CountersignError {
+  return new CountersignError('grant_missing', `request ${id} was approved only while this claim began`, {
+    hint: 'try again',
+  });
 }
 
 function notAmong(

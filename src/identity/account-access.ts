@@ -16,6 +16,8 @@ export interface AccountAccessOptions {
   readonly clock: Clock;
   /** An account rests when its owner was not seen for so long: their groups may have changed since. */
   readonly ownerUnseenMs: number;
+  /** A person's groups where they are kept here (SCIM): always current, so the owner need not be seen. */
+  readonly managedGroups?: ((principalId: string) => Promise<readonly string[] | undefined>) | undefined;
 }
 
 const keyPattern = /^csk_[\w-]{43}$/;
@@ -92,7 +94,7 @@ export class AccountAccess {
 
   /** The account as a principal; or why it is none. */
   async #principalOf(account: ServiceAccountRecord): Promise<Principal | string> {
-    const { store, clock, ownerUnseenMs } = this.#options;
+    const { store, clock, ownerUnseenMs, managedGroups } = this.#options;
     const { name, owner, ownerId } = account;
     if (account.disabledAt !== undefined) return `is disabled: ${account.disabledReason ?? ''}`;
     if (owner === undefined || ownerId === undefined) return 'waits until its owner accepts it';
@@ -104,10 +106,12 @@ export class AccountAccess {
     if (person === undefined || person.kind !== 'person' || humanKey(person.human) !== owner) {
       return `has an owner who is not known any more`;
     }
-    if (nowMs - person.lastSeenAt.getTime() > ownerUnseenMs) {
+    const managed = await managedGroups?.(ownerId);
+    if (managed === undefined && nowMs - person.lastSeenAt.getTime() > ownerUnseenMs) {
       return `rests because its owner ${owner} has not logged in since ${person.lastSeenAt.toISOString()}`;
     }
-    const groups = account.groups.filter((group) => person.groups.includes(group));
+    const held = managed ?? person.groups;
+    const groups = account.groups.filter((group) => held.includes(group));
     return { id: name, human: owner, kind: 'service', displayName: name, email: undefined, groups };
   }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { startTestStore } from '../../test/control-store.ts';
 import { CountersignError } from '../errors.ts';
+import { upsertPrincipal } from '../store/principals.ts';
 import { emailKey, Humans, type PeopleEvent } from './humans.ts';
 import type { Principal } from './principal.ts';
 
@@ -82,6 +83,23 @@ void describe('one human is one person', () => {
     assert.throws(() => keys.keyOf('bob'), /not asked for/);
     assert.equal(keys.keyOf(''), '');
   });
+});
+
+void test('who was let in by an earlier version is known from the start', async () => {
+  const groupsAt = new Date(nowMs);
+  for (const [id, email] of [
+    ['early', 'Early@example.test'],
+    ['early2', 'early@EXAMPLE.test'],
+  ] as const) {
+    await upsertPrincipal(store, { ...person(id, email), provider: 'default', groupsAt }, groupsAt);
+  }
+  const robot = { ...account('early-etl', 'early-owner'), provider: 'default', groupsAt };
+  await upsertPrincipal(store, robot, groupsAt);
+  for (const one of [humans, node()]) await one.adopt([]);
+  assert.equal(await same('early', 'early2'), true);
+  assert.equal(await same('early-owner', 'early'), false);
+  const keys = await humans.keysFor(store, { names: [], accounts: ['early-etl'], since: new Date(nowMs) });
+  assert.deepEqual(keys.ownersOf('early-etl'), ['early-owner']);
 });
 
 void describe('links', () => {

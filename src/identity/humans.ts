@@ -147,7 +147,14 @@ export class Humans implements HumanSource {
   /** Everybody whom an older version of the gateway has seen, and the links of the configuration. At start. */
   async adopt(links: readonly (readonly [string, string])[]): Promise<void> {
     const { store, clock } = this.#options;
-    for (const principal of await listPrincipals(store)) await this.seen(principal);
+    const names = new Set(await listHumans(store));
+    const addresses = new Set((await listEmails(store)).map(({ email, human }) => JSON.stringify([email, human])));
+    for (const principal of await listPrincipals(store)) {
+      const human = humanKey(principal.human);
+      const address = principal.email ?? (human.includes('@') ? human : undefined);
+      const hasAddress = address === undefined || addresses.has(JSON.stringify([emailKey(address), human]));
+      if (principal.kind === 'service' || !names.has(human) || !hasAddress) await this.seen(principal);
+    }
     const wanted = new Map(links.map(([a, b]) => [JSON.stringify(pairOf(a, b)), pairOf(a, b)]));
     const existing = (await listLinks(store)).filter((one) => one.source === 'configuration' && isOpen(one));
     const had = new Set(existing.map(({ a, b }) => JSON.stringify({ a, b })));

@@ -149,7 +149,12 @@ void test('several keys at a time, each with its own end', async () => {
 
 void test('an account ends with its own time, and rests while its owner is not seen', async () => {
   await seeAll();
-  await accounts.create(admin, { name: 'short', owner: 'ann', groups: [], expiresAt: new Date(nowMs + 40 * dayMs) });
+  await accounts.create(admin, {
+    name: 'short',
+    owner: 'ann',
+    groups: ['chunk-designers'],
+    expiresAt: new Date(nowMs + 40 * dayMs),
+  });
   await refused(
     accounts.create(admin, { name: 'past', owner: 'ann', groups: [], expiresAt: new Date(nowMs) }),
     'input_invalid',
@@ -158,6 +163,9 @@ void test('an account ends with its own time, and rests while its owner is not s
   const { key } = await accounts.createKey(ann, 'short');
   nowMs += 30 * dayMs + 1;
   await refused(access.verify(key), 'authentication_failed', /has not logged in since/);
+  const managedGroups = (id: string) => Promise.resolve(id === 'ann' ? [] : undefined);
+  const managed = new AccountAccess({ store, clock, ownerUnseenMs: 30 * dayMs, managedGroups });
+  assert.deepEqual((await managed.verify(key)).groups, []);
   await seeAll();
   assert.equal((await access.verify(key)).id, 'short');
   nowMs += 10 * dayMs;

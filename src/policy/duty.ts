@@ -137,7 +137,7 @@ function* unknownAuthor(request: DutyRequest): Generator<Conflict> {
   const unknown = request.authors.find((author) => request.keyOf(author.human) === '');
   const policy = 'countersign/author-unknown';
   if (unknown !== undefined) {
-    const reason = `${unknown.name || 'an author'} (${unknown.role}) is not known as a human, so nobody is shown to be independent`;
+    const reason = `${unknown.name || 'an author'} (${unknown.role}) is not known as a human, so nobody is shown to be independent; let them log in once, or an admin links the name (countersign people link)`;
     yield { code: 'duty_conflict', policy, reason };
   } else if (request.authors.length === 0 || request.keyOf(request.requesterHuman) === '') {
     yield { code: 'duty_conflict', policy, reason: 'it is not known who wrote or asked for this' };

@@ -93,18 +93,22 @@ function What({ request, input }: Parts) {
       </>
     );
   }
+  const wider = (input.changes ?? []).filter(({ effect }) => effect === 'wider').length;
   return (
-    <b>
-      {nounOf(request.kind)}: <Plain text={request.title} />
-    </b>
+    <>
+      <b>
+        {nounOf(request.kind)}: <Plain text={request.title} />
+      </b>
+      {wider > 0 && `; ${plural(wider, 'change')} let somebody do or see more`}
+    </>
   );
 }
 
 function Where({ request, input }: Parts) {
-  const { target, output } = input;
+  const { target, output, connections } = input;
   return (
     <>
-      <b>{request.connection}</b>
+      <b>{connections === undefined ? request.connection : connections.join(', ') || 'no connection'}</b>
       {target !== undefined && (
         <>
           {' '}
@@ -127,7 +131,8 @@ function Where({ request, input }: Parts) {
 }
 
 function Why({ request: { kind, evidence } }: Pick<Parts, 'request'>) {
-  const { reason, policies } = evidence;
+  const { reason, policies, message } = evidence;
+  if (message !== undefined && message !== '') return <Plain text={message} />;
   if (reason === undefined) {
     return kind === 'job'
       ? 'A chunk job runs only after somebody else approved exactly this version.'
@@ -153,5 +158,5 @@ function Limits({ input: { caps, executors, expiry } }: Pick<Parts, 'input'>) {
     ...(executors === undefined ? [] : [`run by ${[executors.duty, ...executors.groups].join(' in ')}`]),
     ...(expiry === undefined ? [] : [`one use within ${span(expiry.durationMs)} after approval`]),
   ];
-  return said.join(' · ');
+  return said.length === 0 ? 'none; the change takes effect when it is approved' : said.join(' · ');
 }
