@@ -68,10 +68,10 @@ test('a loop is approved once, within bounds, and goes on by itself', async () =
 });
 
 test('a change of the rules says what gets wider', async () => {
-  const { api } = world.harness;
-  const { body: inForce } = await api<{ rules: { bindings: object[] } }>('auditor', 'GET', '/policies');
+  const { harness } = world;
+  const { body: inForce } = await harness.api<{ rules: { bindings: object[] } }>('auditor', 'GET', '/policies');
   const bindings = [...inForce.rules.bindings, { group: 'readers', duties: ['auditor'] }];
-  const { body } = await api<{ request?: string }>('executor', 'POST', '/policies', {
+  const { body } = await harness.api<{ request?: string }>('executor', 'POST', '/policies', {
     files: [{ name: 'rules.yaml', text: JSON.stringify({ bindings }) }],
     message: 'Readers look at recordings',
   });

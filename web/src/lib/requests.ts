@@ -184,6 +184,15 @@ export interface RequestDetail extends RequestSummary {
   };
 }
 
+/** A loop that was approved as a whole. */
+export interface SignedTemplate {
+  readonly text: string;
+  readonly key: string;
+  readonly lowest?: string;
+  readonly highest?: string;
+  readonly uses?: number;
+}
+
 /** What the digest is made of: the parts that the page draws. Whatever else is in it is listed field by field. */
 export interface DigestInput {
   readonly kind: string;
@@ -197,6 +206,7 @@ export interface DigestInput {
     readonly text: string;
     readonly parameters?: readonly (string | null)[];
     readonly classes?: readonly string[];
+    readonly template?: SignedTemplate;
   };
   readonly target?: {
     readonly host: string;

@@ -77,16 +77,19 @@ function Request({ request }: { readonly request: RequestDetail }) {
 function Content({ request, input }: { readonly request: RequestDetail; readonly input: DigestInput }) {
   const { plan, source } = request.evidence;
   const outputs = outputsOf({ request, input });
-  const sql = input.statement?.text ?? input.plan?.bounds?.source;
+  const template = input.statement?.template;
+  const sql = template?.text ?? input.statement?.text ?? input.plan?.bounds?.source;
   return (
     <>
       {sql !== undefined && (
         <Section
-          title={input.statement === undefined ? 'What is read' : 'The statement'}
+          title={input.statement === undefined ? 'What is read' : template === undefined ? 'The statement' : 'The loop'}
           hint={
             input.statement === undefined
               ? 'The job’s source with its parameters in place; each chunk reads its range of it. Signed.'
-              : 'Exactly this text is sent, once. Signed.'
+              : template === undefined
+                ? 'Exactly this text is sent, once. Signed.'
+                : 'Statements of exactly this shape are sent; only what stands at :lo and :hi moves. Signed.'
           }
         >
           <Code text={sql} language="sql" label="SQL" />
