@@ -75,6 +75,7 @@ import { AccessView } from './review/facts.ts';
 import { AccessReviews } from './review/reviews.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
+import { unreviewedBreakGlass } from './store/access.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
 import type { SeenPrincipal } from './store/principals.ts';
@@ -514,6 +515,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         store,
         now: () => clock.now(),
         keyOf,
+        fileRules,
       });
     const view = new AccessView({
       store,
@@ -526,6 +528,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         () => rules.configuration,
       ),
       accounts: (names) => examineAccounts(examined(), names),
+      breakGlass: async (names) => (await unreviewedBreakGlass(store)).filter((one) => names.includes(one.connection)),
       unusedAfterMs: configuration.review.unusedAfterMs,
     });
     const notifier = notifierFor({
@@ -857,6 +860,7 @@ export async function doctor(configFile: string): Promise<DoctorReport> {
         store: reached,
         now: Date.now,
         keyOf: humanKey,
+        fileRules: rulesOf(configuration),
       }),
     );
   } finally {

@@ -308,6 +308,23 @@ describe('an access review', () => {
     assert.ok(facts.accounts.some((one) => one.check === 'account-writes' && /cs_designer/.test(one.where)));
   });
 
+  it('finds break-glass that nobody has confirmed', async () => {
+    const glass = { human: 'dana', at: '2026-01-01T00:00:00Z', reviewers: 2 };
+    const { rows } = await store.query<{ id: string }>("select id from requests where state = 'approved' limit 1");
+    const id = rows[0]?.id;
+    await store.query('update requests set break_glass = $2, review_due_at = now() where id = $1', [
+      id,
+      JSON.stringify(glass),
+    ]);
+    const { breakGlass } = await ok<AccessFacts>('auditor', 'GET', '/access/facts');
+    assert.deepEqual(breakGlass, [
+      { request: id, connection: 'crm', human: 'dana', at: glass.at, reviewsGiven: 0, reviewsNeeded: 2 },
+    ]);
+    const { findings } = await ok<{ findings: { check: string }[] }>('nobody', 'POST', '/doctor', {});
+    assert.ok(findings.some(({ check }) => check === 'break-glass-unreviewed'));
+    await store.query('update requests set break_glass = null, review_due_at = null where id = $1', [id]);
+  });
+
   it('takes a word of somebody else on each line, and nobody’s on their own', async () => {
     ({ id: review } = await ok<ReviewSummary>('auditor', 'POST', '/access/reviews'));
     const all = await lines();

@@ -12,11 +12,13 @@ import { PageVisitor } from './page-visitor.ts';
 
 let harness: Harness;
 let corp: LocalIssuer;
+/** A CI system. */
+let ci: LocalIssuer;
 /** What the provider `corp` knows now; undefined: the person is not there any more. */
 const groupsNow = new Map<string, string[]>();
 
 before(async () => {
-  corp = await startLocalIssuer();
+  [corp, ci] = await Promise.all([startLocalIssuer(), startLocalIssuer('RS256')]);
   corp.answers['/userinfo'] = (response, request, body) => {
     const { sub = '' } = decodeJwt((request.headers.authorization ?? '').replace('Bearer ', ''));
     const groups = groupsNow.get(sub);
@@ -27,14 +29,20 @@ before(async () => {
     schema:
       'create table customers (id integer primary key, ssn text); insert into customers values (1, $$123-45-6789$$)',
     configure: (raw) => {
-      const identity = raw['identity'] as Record<string, unknown>;
+      const gateway = raw['gateway'] as { limits: Record<string, unknown> };
+      gateway.limits['holdTimeoutMs'] = 20_000;
+      const identity = raw['identity'] as { serviceAccounts: unknown[] } & Record<string, unknown>;
       identity['providers'] = [{ kind: 'oidc', name: 'corp', issuer: corp.issuer }];
+      identity.serviceAccounts.push({ name: 'deployer', owner: 'corp:emil', groups: ['chunk-executors'] });
+      const claims = { repository: 'org/repo', ref: 'refs/heads/main' };
+      const workload = { name: 'ci', issuer: ci.issuer, audience: 'ci', claims, serviceAccount: 'deployer' };
+      identity['workloads'] = [workload];
     },
   });
 });
 after(async () => {
   await harness?.close();
-  await corp?.close();
+  await Promise.all([corp?.close(), ci?.close()]);
 });
 beforeEach(() => {
   groupsNow.clear();
@@ -224,5 +232,38 @@ void describe('between approval and execution', () => {
     assert.match(error.message, /too long ago to decide or execute/);
     assert.match(error.hint ?? '', /countersign whoami/);
     await client.end();
+  });
+});
+
+void describe('a job of a CI system', () => {
+  const job = (claims: Record<string, unknown> = {}) =>
+    ci.sign({ aud: 'ci', sub: 'x', repository: 'org/repo', ref: 'refs/heads/main', ...claims });
+
+  void it('runs what was approved, as a service account that counts as its owner', async () => {
+    const request = await pushed('ci');
+    const who = await call(await job(), 'GET', '/whoami');
+    assert.deepEqual(who.body, { ...who.body, id: 'deployer', human: 'corp:emil', kind: 'service' });
+    // Its owner's word and its own are one word.
+    assert.equal((await call(await job(), 'POST', `/requests/${request}/reject`, { comment: 'no' })).status, 200);
+    const own = await pushed('ci');
+    await harness.api('executor2', 'POST', `/requests/${own}/approve`, {});
+    const branch = await call(await job({ ref: 'refs/heads/x' }), 'POST', '/runs', { job: 'ci' });
+    assert.deepEqual([branch.status, branch.body.error?.code], [401, 'token_invalid']);
+    const iat = Math.floor(Date.now() / 1_000) - 16 * 60;
+    const old = await call(await job({ iat, exp: iat + 3_600 }), 'POST', '/runs', { job: 'ci' });
+    // The account is known from a young token, so that an older one is no worse; by itself it would not do.
+    assert.equal(old.status, 201, JSON.stringify(old.body));
+  });
+
+  void it('that began too long ago runs nothing', async () => {
+    const request = await pushed('late');
+    await harness.api('executor2', 'POST', `/requests/${request}/approve`, {});
+    const store = new pg.Client({ connectionString: harness.postgres.url('control') });
+    await store.connect();
+    await store.query("update principals set groups_at = now() - interval '16 minutes' where id = 'deployer'");
+    await store.end();
+    const iat = Math.floor(Date.now() / 1_000) - 16 * 60;
+    const old = await call(await job({ iat, exp: iat + 3_600 }), 'POST', '/runs', { job: 'late' });
+    assert.deepEqual([old.status, old.body.error?.code], [401, 'groups_stale'], JSON.stringify(old.body));
   });
 });

@@ -1,11 +1,21 @@
 /** A loop that was approved once as a template: an unchanged script runs to its end, and nothing else does. Promises P1, P3, P4. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { copyFile, mkdir } from 'node:fs/promises';
+import path from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { customersSchema } from './customers.ts';
+import { pino } from 'pino';
+import { startApp, type App } from '../src/app.ts';
 import { startHarness, type Harness, type Who } from './harness.ts';
 
 let harness: Harness;
+let store: pg.Client;
+/** A second node on the same store. */
+let second: App | undefined;
 
 before(async () => {
   harness = await startHarness({
@@ -17,9 +27,13 @@ before(async () => {
       raw['sampling'] = { rowsPerHour: 0 };
     },
   });
+  store = new pg.Client({ connectionString: harness.postgres.url('control') });
+  await store.connect();
 });
 
 after(async () => {
+  await store?.end();
+  await second?.close();
   await harness?.close();
 });
 
@@ -109,6 +123,8 @@ async function assertRuns(work: Promise<pg.QueryResult>, rows: number, what = ''
 
 const range = (low: number, high: number) => `select id, label from plain where id > ${low} and id <= ${high}`;
 
+const far = (low: number, high: number) => `select id from plain where id > ${low} and id <= ${high}`;
+
 /** A session in which the first step of a loop was approved, and ran, as a template. */
 async function looping(bounds: Bounds, text: string | pg.QueryConfig = range(0, 10), who: Who = 'designer') {
   const client = await harness.connect(who);
@@ -154,6 +170,14 @@ describe('an unchanged paging script of a designer', () => {
       caps: { rows: number };
     };
     assert.deepEqual([statement.template['lowest'], statement.template['highest'], caps.rows], ['1', '1000', 1_000]);
+    assert.equal(entries.filter((one) => one['type'] === 'grant.consumed' && one['grant'] === grant).length, 1);
+    const report = await harness.api<{ executions: number; exceptionCount: number }>(
+      'auditor',
+      'GET',
+      '/audit/executions',
+    );
+    assert.ok(report.body.executions >= 10, JSON.stringify(report.body));
+    assert.equal(report.body.exceptionCount, 0, JSON.stringify(report.body));
     assert.equal((await show(request.id)).state, 'withdrawn');
     await assertHeld(client.query(range(1_000, 1_100)), 'beyond the last key');
   });
@@ -189,6 +213,47 @@ describe('an unchanged paging script of a designer', () => {
     for (const offset of [100, 200, 300, 400]) await assertRuns(client.query(page(offset)), 100);
     await assertHeld(client.query(page(500)), 'beyond the last position');
     await assertHeld(client.query(page(100)), 'again');
+  });
+});
+
+describe('the command line', () => {
+  const countersign = async (...args: string[]) => {
+    const program = fileURLToPath(new URL('../src/bin.ts', import.meta.url));
+    const env = {
+      ...process.env,
+      COUNTERSIGN_SERVER: harness.app.apiUrl,
+      COUNTERSIGN_TOKEN: await harness.token('executor'),
+    };
+    return promisify(execFile)(process.execPath, [program, ...args], { env }).then(
+      ({ stdout }) => stdout,
+      (error: { stderr: string }) => error.stderr,
+    );
+  };
+
+  it('shows the loop, says what is missing, and approves it', async () => {
+    const client = await harness.connect('designer');
+    const text = (low: number, high: number) => `select label, id from plain where id > ${low} and id <= ${high}`;
+    const first = client.query(text(0, 10));
+    const { id } = await held();
+    const shown = await countersign('requests', 'show', id);
+    assert.match(shown, /select label, id from plain where id > :lo and id <= :hi/);
+    assert.match(shown, /public\.plain\.id, now from 1 to 10/);
+    assert.match(await countersign('requests', 'approve', id, '--template', '--rows', '5'), /--until-key/);
+    assert.match(await countersign('requests', 'approve', id, '--until-key', '5'), /add --template/);
+    assert.match(
+      await countersign('requests', 'approve', id, '--template', '--until-key', '20', '--rows', 'x'),
+      /--rows/,
+    );
+    const bounds = ['--until-key', '20', '--rows', '20', '--uses', '2', '--expires', '30m', '-m', 'the loop'];
+    const answer = await countersign('requests', 'approve', id, '--template', ...bounds);
+    assert.match(answer, /may be used by every step of the loop until/);
+    assert.equal((await first).rows.length, 10);
+    await assertRuns(client.query(text(10, 20)), 10);
+    const template = /^(req_\S+):/.exec(answer)?.[1] ?? '';
+    assert.match(
+      await countersign('requests', 'show', template),
+      /public\.plain\.id from 1 to 20, upwards, none twice \(range\)/,
+    );
   });
 });
 
@@ -378,6 +443,38 @@ describe('what an approved loop does not cover', () => {
     await stranger.end();
   });
 
+  it('twice on two nodes: the second one knows what the first one has used', async () => {
+    const { client, grant } = await looping({ untilKey: 1_000, rows: 1_000, anySession: true }, far(0, 10));
+    const { configuration } = harness;
+    const dataDirectory = path.join(harness.home, 'second');
+    await mkdir(path.join(dataDirectory, 'keys'), { recursive: true });
+    const key = path.join('keys', 'masking-hash.key');
+    await copyFile(path.join(harness.dataDirectory, key), path.join(dataDirectory, key));
+    second = await startApp({
+      configuration: { ...configuration, node: 'second', dataDirectory },
+      version: '0.0.0-test',
+      logger: pino({ level: 'silent' }),
+    });
+    const other = await harness.connect('designer', { port: second.postgresPort });
+    const both = await Promise.all(
+      [client, other].flatMap((session) =>
+        Array.from({ length: 3 }, () => withoutApproval(session.query(far(10, 20)))),
+      ),
+    );
+    assert.equal(both.filter((one) => 'rows' in one).length, 1, JSON.stringify(both));
+    await assertRuns(other.query(far(20, 30)), 10);
+    await assertHeld(client.query(far(20, 30)), 'read on the other node');
+    await assertRuns(client.query(far(30, 40)), 10);
+    const uses = await store.query<{ use_no: number; rows: number }>(
+      'select use_no, rows::int from template_uses where grant_id = $1 order by 1',
+      [grant],
+    );
+    assert.deepEqual(
+      uses.rows.map(({ use_no, rows }) => [use_no, rows]),
+      [1, 2, 3, 4].map((n) => [n, 10]),
+    );
+  });
+
   it('more statements, more rows, more time than were approved', async () => {
     const few = await looping({ untilKey: 1_000, rows: 1_000, uses: 2 });
     await assertRuns(few.client.query(range(10, 20)), 10);
@@ -392,8 +489,8 @@ describe('what an approved loop does not cover', () => {
     const again = await harness.connect('designer');
     await assertHeld(again.query(own(30, 31)), 'the cap is used up');
 
-    const short = await looping({ untilKey: 1_000, rows: 1_000, expiresMs: 1_500 });
-    await new Promise((resolve) => setTimeout(resolve, 1_600));
+    const short = await looping({ untilKey: 1_000, rows: 1_000 });
+    await store.query('update grants set expires_at = now() where id = $1', [short.grant]);
     await assertHeld(short.client.query(range(10, 20)), 'its time is up');
   });
 

@@ -62,6 +62,13 @@ describe('before something is masked', () => {
     await second.query('select label from plain');
   });
 
+  it('what would be held is refused: an approver could not know what its names mean', async () => {
+    const error = await refusal(first, 'create table other (id integer)');
+    assert.equal(error.code, '42501');
+    assert.match(error.message, /what names mean in it is not certain/);
+    assert.doesNotMatch(await harness.targetLog(), /create table other/);
+  });
+
   it('a column of what the catalogue does not have is not shown: a rule may be waiting for it', async () => {
     const third = await harness.connect('reader');
     await third.query("do $$ begin create temp table copied as select '123-45-6789'::text as ssn; end $$");

@@ -2,7 +2,7 @@ import type { FastifyPluginAsync } from 'fastify';
 import { CountersignError } from '../errors.ts';
 import type { RuleFile } from '../config/rules.ts';
 import type { PolicyVersion } from '../store/policies.ts';
-import { caller, dutiesAnywhere, needDuty } from './caller.ts';
+import { caller, freshCaller, dutiesAnywhere, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 const apply = {
@@ -60,8 +60,8 @@ export const policyRoutes =
   (services: ApiServices): FastifyPluginAsync =>
   async (api) => {
     await Promise.resolve();
-    const reader = async (request: Parameters<typeof caller>[0]) => {
-      const principal = await caller(request, services);
+    const reader = async (request: Parameters<typeof caller>[0], identify = caller) => {
+      const principal = await identify(request, services);
       const duties = dutiesAnywhere(principal, services);
       needDuty(principal, duties, ['designer', 'approver', 'executor', 'auditor', 'admin'], 'see the rules');
       return principal;
@@ -107,7 +107,7 @@ export const policyRoutes =
     });
 
     api.post<{ Body: ApplyBody }>('/policies', { schema: apply }, async (request, reply) => {
-      const principal = await reader(request);
+      const principal = await reader(request, freshCaller);
       const { files, message = '', dryRun = false, base } = request.body;
       const answer = await services.rules.change({ principal, files, message, dryRun, base });
       return reply.status(answer.outcome === 'requested' ? 202 : 200).send(answer);

@@ -211,7 +211,7 @@ export const runRoutes =
 
     for (const action of ['pause', 'resume', 'kill'] as const) {
       api.post<RunParams>(`/runs/:id/${action}`, async (request) => {
-        const principal = await caller(request, services);
+        const principal = await (action === 'resume' ? freshCaller : caller)(request, services);
         const { id } = request.params;
         const status = await services.ledger.status(id);
         const duties = services.dutiesOn(principal, status.connection);

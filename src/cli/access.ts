@@ -62,6 +62,13 @@ interface FactsView {
     readonly approved: number;
     readonly exceptionCount: number;
   };
+  readonly breakGlass?: readonly {
+    readonly request: string;
+    readonly connection: string;
+    readonly human: string;
+    readonly reviewsGiven: number;
+    readonly reviewsNeeded: number;
+  }[];
   readonly followUps: readonly {
     readonly principal: string;
     readonly duty: string;
@@ -252,6 +259,14 @@ function factsView(found: FactsView): string {
     section(
       'database accounts',
       found.accounts.map((one) => [one.severity, one.where, one.what]),
+    ),
+    section(
+      'break-glass, not yet reviewed',
+      (found.breakGlass ?? []).map((one) => [
+        one.request,
+        `${one.human} on ${one.connection}`,
+        `${one.reviewsGiven} of ${one.reviewsNeeded} reviews`,
+      ]),
     ),
     section(
       'earlier revocations',

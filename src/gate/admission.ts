@@ -121,7 +121,7 @@ export class Admissions {
     const cache = this.#cacheOf(snapshot);
     const admission = cache.get(templateKey(text)) ?? cache.get(text);
     if (admission?.asUnknown === true) this.#runsUnknown();
-    return admission && this.#watched(text, admission);
+    return admission && this.#approvable(this.#watched(text, admission));
   }
 
   async admit(text: string): Promise<Admission> {
@@ -143,12 +143,21 @@ export class Admissions {
     if (this.#isUncertain(snapshot)) return admission;
     if (admission.asUnknown) this.#runsUnknown();
     if (admission.asUnknown && hasColumnRules) return admission;
-    if (dependsOnPrepared(admission) || text.length > maxCachedLength) return this.#watched(text, admission);
+    const certain = () => this.#approvable(this.#watched(text, admission));
+    if (dependsOnPrepared(admission) || text.length > maxCachedLength) return certain();
     const cache = this.#cacheOf(snapshot);
     if (cache.size >= maxCachedAdmissions) cache.clear();
     const shared = admission.statements.every((statement) => statement.facts.constantFree);
     cache.set(shared ? templateKey(text) : text, admission);
-    return this.#watched(text, admission);
+    return certain();
+  }
+
+  /** An approver sees what names mean on the connection. What they mean where something unknown ran, nobody knows. */
+  #approvable(admission: Admission): Admission {
+    if (!this.#ranUnknown) return admission;
+    const strict = admission.verdict === 'hold' ? { ...admission, ...unheldHere } : admission;
+    const { beyondBudget } = strict;
+    return beyondBudget?.verdict === 'hold' ? { ...strict, beyondBudget: { ...beyondBudget, ...unheldHere } } : strict;
   }
 
   /** The verdict on one setting in a start-up packet, as if it were `SET name = value`. */
@@ -337,6 +346,15 @@ const uncertain: Decision = {
     'this session ran statements that the gateway does not understand, and since then something is masked on this connection',
   hint: 'connect again',
 };
+
+const unheldHere = {
+  verdict: 'deny',
+  policies: ['countersign/uncertain-session'],
+  code: 'statement_denied',
+  reason:
+    'this needs an approval, and the session ran statements that the gateway does not understand: what names mean in it is not certain',
+  hint: 'connect again, and send it before anything that is not understood',
+} as const;
 
 /** What ends a session in which something ran that nobody understands, once something is masked. */
 export function uncertainty(): CountersignError {

@@ -1,7 +1,10 @@
 /** Puts together what `doctor` and the access review look at: configuration, targets and control store as they are now. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { ruleDiff } from '../approvals/rule-diff.ts';
+import { rulesInForce } from '../approvals/rule-service.ts';
 import { readSecret } from '../config/load.ts';
+import type { RuleSet } from '../config/rules-schema.ts';
 import type { Configuration } from '../config/schema.ts';
 import { unapprovedLookup } from '../policy/unapproved.ts';
 import type { PolicySet } from '../policy/engine.ts';
@@ -10,7 +13,7 @@ import { reviewedConnections } from '../review/approval-needs.ts';
 import type { AccessWorld } from '../review/access.ts';
 import type { DoctorOptions } from '../review/doctor.ts';
 import { everybody, type AccessViewOptions } from '../review/facts.ts';
-import { removedPeople } from '../store/access.ts';
+import { removedPeople, unreviewedBreakGlass } from '../store/access.ts';
 import type { Store } from '../store/database.ts';
 import { listPrincipals } from '../store/principals.ts';
 import { listServiceAccounts } from '../store/service-accounts.ts';
@@ -46,6 +49,8 @@ export interface Examined {
   readonly store: Store | { readonly unreachable: string };
   readonly now: () => number;
   readonly keyOf: (human: string) => string;
+  /** The rules of the configuration file, which need not be those that are in force. */
+  readonly fileRules: RuleSet;
 }
 
 export function examination(parts: Examined): DoctorOptions {
@@ -67,6 +72,8 @@ export function examination(parts: Examined): DoctorOptions {
             principals: async () => (await accessWorld(configuration, store, parts.keyOf)).principals,
             usedRelations: (connection) => usedRelations(store, connection),
             clock: () => storeClock(store),
+            appliedPolicy: () => appliedPolicy(store, parts.fileRules),
+            breakGlass: () => unreviewedBreakGlass(store),
           },
     providerClock,
   };
@@ -87,6 +94,18 @@ export function unapprovedOf(
       ? []
       : known.lookup(principal, dutiesOf(principal, connection.labels, bindings), connection);
   };
+}
+
+/** undefined: nothing was ever applied, so the file counts. */
+async function appliedPolicy(
+  store: Store,
+  fileRules: RuleSet,
+): Promise<{ matches: boolean; what: string } | undefined> {
+  const { number, rules } = await rulesInForce(store, fileRules);
+  if (number === 0) return undefined;
+  const changes = ruleDiff(rules, fileRules).map(({ effect, what }) => `${effect}: ${what}`);
+  const what = `version ${number} of the store is in force, and the file differs: ${changes.slice(0, 5).join('; ')}`;
+  return { matches: changes.length === 0, what };
 }
 
 function ownCertificates({ gateway, api }: Configuration): DoctorOptions['certificates'] {

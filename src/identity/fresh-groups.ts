@@ -6,7 +6,7 @@
  *  - A person's access token: the provider's userinfo or introspection is asked with it now. Where the provider is set to
  *    `freshGroups: token`, the newest that is known must be younger than `groupsMaxAgeMs`.
  *  - A log-in to the page: its refresh token is used now; without one, the log-in must be younger.
- *  - A service account: its token must be younger.
+ *  - A service account: the newest token that was seen of it must be younger.
  *  - A database session has nothing to show: what the directory knows must be younger when a statement is held, and is
  *    read again when it is released.
  *

@@ -78,6 +78,11 @@ void describe('a job of a CI system', () => {
     assert.equal((await started.verify(await job())).id, 'deployer');
     await refused(started.verify(await job({ sub: 'repo:org/repo2:ref:refs/heads/main' })), 'token_invalid', /`sub`/);
     await refused(started.verify(await job({ sub: 'x repo:org/repo:' })), 'token_invalid', /`sub`/);
+    const placed = providersOf([{ claims: { repository: 'org/repo', environment: { startsWith: 'prod' } } }]);
+    assert.equal((await placed.verify(await job({ environment: 'production' }))).id, 'deployer');
+    for (const environment of [['production'], 7, true, null, { startsWith: 'prod' }]) {
+      await refused(placed.verify(await job({ environment })), 'token_invalid', /`environment`/);
+    }
     const nested = providersOf([{ claims: { sub: 'system:serviceaccount:etl:job', 'pod.namespace': 'etl' } }]);
     const pod = { sub: 'system:serviceaccount:etl:job', pod: { namespace: 'etl' } };
     assert.equal((await nested.verify(await job(pod))).id, 'deployer');

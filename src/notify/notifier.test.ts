@@ -114,6 +114,7 @@ function notifierOf(receivers: readonly object[], limits: Partial<NotificationLi
         { group: 'auditors', duties: ['auditor'] },
       ],
       labelsOf,
+      connectionNames: () => ['crm'],
       decidingGroups: () => undefined,
       keyOf: humanKey,
       executorOf: () => Promise.resolve('ann'),
@@ -185,6 +186,7 @@ void describe('a webhook', () => {
       assert.equal(sink.posts.length, 0, 'what was before is not told');
       const id = await held();
       append({ type: 'request.closed', request: id, state: 'approved', principal: 'ann', human: 'ann' });
+      append({ type: 'request.break-glass', request: id, reason: 'fire', principal: 'dora', human: 'dora' });
       append({ type: 'request.closed', request: id, state: 'withdrawn' });
       append({ type: 'run.completed', run: 'run_1', job: 'export', connection: 'crm', grant: 'g' });
       append({ type: 'run.killed', run: 'run_2', job: 'export', connection: 'crm', grant: 'g' });
@@ -206,6 +208,7 @@ void describe('a webhook', () => {
         [
           ['request.created', undefined],
           ['request.decided', 'approved'],
+          ['break-glass', undefined],
           ['run.finished', 'completed'],
           ['run.failed', 'killed'],
           ['access.revoked', undefined],

@@ -29,7 +29,7 @@ export interface Occurrence {
 type Entry = { readonly [member: string]: unknown };
 
 const told =
-  /"type":"(request\.(created|closed)|break-glass[^"]*|run\.(completed|failed|killed)|credential\.revoked|review\.decided|person\.removed|service-account\.disabled)"/;
+  /"type":"(request\.(created|closed|break-glass)|run\.(completed|failed|killed)|credential\.revoked|review\.decided|person\.removed|service-account\.disabled)"/;
 
 export function occurrenceIn(
   node: string,
@@ -50,7 +50,7 @@ export function occurrenceIn(
     case 'request.created':
       return {
         ...common,
-        event: entry['breakGlass'] === undefined ? 'request.created' : 'break-glass',
+        event: 'request.created',
         kind: string(entry, 'kind') as RequestKind | undefined,
         authors: authorsOf(entry['authors']),
         expiresAt: string(entry, 'expiresAt'),
@@ -76,8 +76,10 @@ export function occurrenceIn(
     case 'person.removed':
     case 'service-account.disabled':
       return { ...common, event: 'access.revoked', principal: string(entry, 'by') };
+    case 'request.break-glass':
+      return { ...common, event: 'break-glass' };
     default:
-      return type.startsWith('break-glass') ? { ...common, event: 'break-glass' } : undefined;
+      return undefined;
   }
 }
 

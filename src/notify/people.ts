@@ -13,6 +13,7 @@ export interface PeopleOptions {
   readonly principals: () => Promise<readonly Principal[]>;
   readonly bindings: () => readonly Binding[];
   readonly labelsOf: (connection: string) => Readonly<Record<string, string>> | undefined;
+  readonly connectionNames: () => readonly string[];
   /** Groups whose members decide on such a request on this connection; undefined = every approver. */
   readonly decidingGroups: (connection: string, kind: RequestKind) => readonly string[] | undefined;
   readonly keyOf: (human: string) => string;
@@ -21,7 +22,7 @@ export interface PeopleOptions {
 }
 
 export function peopleOf(options: PeopleOptions): People {
-  const { principals, bindings, labelsOf, keyOf } = options;
+  const { principals, bindings, labelsOf, keyOf, connectionNames } = options;
 
   const addresses = (found: readonly Principal[]) => [
     ...new Set(
@@ -31,11 +32,14 @@ export function peopleOf(options: PeopleOptions): People {
 
   /** Who holds one of these duties there, and is none of these humans. */
   const holders = async (connection: string | undefined, duties: readonly string[], but: readonly string[]) => {
-    const labels = connection === undefined ? undefined : labelsOf(connection);
-    if (labels === undefined) return [];
+    // A change of the rules is of no connection: whoever holds the duty anywhere may have a say in it.
+    const there = connection === '' ? connectionNames() : [connection ?? ''];
+    const labels = there.map(labelsOf).filter((one) => one !== undefined);
     const keys = new Set(but.map(keyOf));
     return (await principals()).filter(
-      (one) => !keys.has(keyOf(one.human)) && dutiesOf(one, labels, bindings()).some((duty) => duties.includes(duty)),
+      (one) =>
+        !keys.has(keyOf(one.human)) &&
+        labels.some((some) => dutiesOf(one, some, bindings()).some((duty) => duties.includes(duty))),
     );
   };
 

@@ -1,5 +1,5 @@
 /** A notifier for a configuration: receivers and limits as at the start, bindings and workflows as they are at each message. */
-import { workflowFor } from '../approvals/workflow.ts';
+import { stepsOf, workflowFor, type Workflow } from '../approvals/workflow.ts';
 import type { Configuration } from '../config/schema.ts';
 import { CountersignError } from '../errors.ts';
 import { isLoopbackHost } from '../lib/addresses.ts';
@@ -39,12 +39,24 @@ export function notifierFor({ configuration, keyOf, ...parts }: NotifierParts): 
       principals: () => listPrincipals(store),
       bindings: () => configuration().bindings,
       labelsOf,
+      connectionNames: () => configuration().connections.map(({ name }) => name),
       decidingGroups: (connection, kind) => {
         const subject = { kind, labels: labelsOf(connection) ?? {}, classes: [] };
-        return workflowFor(configuration().workflows, subject).approvals.groups;
+        return decidingGroups(workflowFor(configuration().workflows, subject));
       },
       keyOf,
       executorOf: async (runId) => (await runById(store, runId))?.executor_human,
     }),
   });
+}
+
+/** Groups named in any step; undefined where some step is open to every approver. */
+function decidingGroups(workflow: Workflow): readonly string[] | undefined {
+  const steps = stepsOf(workflow);
+  if (steps.some(({ groups, allOf }) => groups === undefined && allOf === undefined)) return undefined;
+  return steps.flatMap(({ groups, allOf, escalation }) => [
+    ...(groups ?? []),
+    ...(allOf ?? []),
+    ...(escalation?.groups ?? []),
+  ]);
 }

@@ -27,6 +27,8 @@ export interface ReviewedConnection {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly needs: { readonly job: ApprovalNeed; readonly statement: ApprovalNeed };
+  /** The least that a request can come through with, break-glass included; left out = `needs`. */
+  readonly leastNeeds?: ReviewedConnection['needs'] | undefined;
 }
 
 /** One use of a duty, the newest of its kind. */

@@ -9,7 +9,14 @@
  * classes, whatever the number of people, and pairs are counted between classes.
  */
 import type { Duty } from '../identity/principal.ts';
-import { compare, sourcesByGroups, type AccessWorld, type ApprovalNeed, type ReviewedPrincipal } from './access.ts';
+import {
+  compare,
+  sourcesByGroups,
+  type AccessWorld,
+  type ApprovalNeed,
+  type ReviewedConnection,
+  type ReviewedPrincipal,
+} from './access.ts';
 
 export type AloneReason =
   | 'author-approve-execute'
@@ -78,7 +85,7 @@ interface Human {
 /** One for each human key. A service account is its owner. */
 function humansOf(world: AccessWorld): Human[] {
   const sourcesOf = sourcesByGroups(world);
-  const needs = new Map(world.connections.map((connection) => [connection.name, connection.needs]));
+  const needs = new Map(world.connections.map((connection) => [connection.name, leastOf(connection)]));
   const humans = new Map<string, Human>();
   for (const principal of world.principals) {
     const key = world.keyOf(principal.human);
@@ -97,6 +104,10 @@ function humansOf(world: AccessWorld): Human[] {
     }
   }
   return [...humans.values()].toSorted((a, b) => compare(a.key, b.key));
+}
+
+function leastOf(connection: ReviewedConnection): ReviewedConnection['needs'] {
+  return connection.leastNeeds ?? connection.needs;
 }
 
 function isAmong({ groups }: ReviewedPrincipal, need: ApprovalNeed): boolean {
@@ -181,7 +192,7 @@ export function pairConflicts(world: AccessWorld): PairConflict[] {
       classes.set(mask, names);
     }
     return (['job', 'statement'] as const).flatMap((what) =>
-      pairsBetween(connection.name, what, connection.needs[what], classes),
+      pairsBetween(connection.name, what, leastOf(connection)[what], classes),
     );
   });
 }

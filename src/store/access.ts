@@ -27,7 +27,11 @@ export async function newestUses(store: StoreOrTransaction): Promise<UseRow[]> {
     select pushed_by, connection, 'designer', 'push', max(pushed_at) from job_versions group by 1, 2
     union all
     select principal_id, connection, duty, case when duty = 'auditor' then 'replay' else 'review' end, used_at
-      from duty_uses`.execute(store);
+      from duty_uses
+    union all
+    select v.principal_id, r.connection, duty, 'review', max(v.reviewed_at)
+      from reviews v join requests r on r.id = v.request_id cross join unnest(array['approver', 'auditor', 'admin']) as duty
+      group by 1, 2, 3`.execute(store);
   return rows;
 }
 
@@ -200,4 +204,24 @@ export async function removedPeople(
 ): Promise<{ readonly ids: ReadonlySet<string>; readonly keys: ReadonlySet<string> }> {
   const rows = await store.selectFrom('leavers').select(['principal_id', 'human_key']).execute();
   return { ids: new Set(rows.map((row) => row.principal_id)), keys: new Set(rows.map((row) => row.human_key)) };
+}
+
+export interface UnreviewedRow {
+  readonly request: string;
+  readonly connection: string;
+  readonly human: string;
+  readonly at: string;
+  readonly reviewsGiven: number;
+  readonly reviewsNeeded: number;
+}
+
+/** Approved under break-glass, and not confirmed yet; the longest first. */
+export async function unreviewedBreakGlass(store: StoreOrTransaction): Promise<UnreviewedRow[]> {
+  const { rows } = await sql<UnreviewedRow>`
+    select r.id as request, r.connection, r.break_glass ->> 'human' as human, r.break_glass ->> 'at' as at,
+      (select count(*) from reviews v where v.request_id = r.id and v.verdict = 'ok') as "reviewsGiven",
+      (r.break_glass ->> 'reviewers')::bigint as "reviewsNeeded"
+    from requests r where r.break_glass is not null and r.confirmed_at is null and r.review_due_at is not null
+    order by r.review_due_at limit 1000`.execute(store);
+  return rows;
 }

@@ -17,6 +17,7 @@ import { newAttacks } from './new-statements.ts';
 import { sizeScripts } from './sizes.ts';
 import { sessionStateAttacks, sessionStateScripts } from './session-state.ts';
 import { attacks, knownLeaks } from './statements.ts';
+import { templateScripts } from './templates.ts';
 import type { Attack } from './attack-lists.ts';
 
 /** Code and detail of an answer beside the verdict, for people. */
@@ -51,6 +52,7 @@ export function allAttacks(): readonly RunnableAttack[] {
     predicateScripts,
     sessionStateScripts,
     approvalScripts,
+    templateScripts,
     aftermathScripts,
   ].flat();
   return [...statements, ...scripts.map(fromScript)];

@@ -28,13 +28,13 @@ export const frame = {
   query: (text: string) => encoded((sink) => encodeQuery(sink, text)),
   parse: (name: string, query: string, parameterTypes: readonly number[] = []) =>
     encoded((sink) => encodeParse(sink, { name, query, parameterTypes })),
-  bind: (portal: string, statement: string, parameters: readonly string[] = [], format: 0 | 1 = 0) =>
+  bind: (portal: string, statement: string, parameters: readonly (string | null)[] = [], format: 0 | 1 = 0) =>
     encoded((sink) =>
       encodeBind(sink, {
         portal,
         statement,
         parameterFormats: [],
-        parameters: parameters.map((value) => Buffer.from(value)),
+        parameters: parameters.map((value) => (value === null ? null : Buffer.from(value))),
         resultFormats: format === 0 ? [] : [1],
       }),
     ),

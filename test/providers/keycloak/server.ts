@@ -17,7 +17,7 @@ export { Missing };
 const version = '26.5.6';
 const javaAtLeast = 17;
 /** Since the start of this process: 160 MB have come, and Keycloak is up. What is later leaves no time for the tests. */
-const upUntilMs = Number(process.env['KEYCLOAK_UP_UNTIL_MS'] ?? 65_000);
+const upUntilMs = Number(process.env['KEYCLOAK_UP_UNTIL_MS'] ?? 75_000);
 const pollMs = 250;
 
 export interface Keycloak {

@@ -37,14 +37,15 @@ export function RequestRow({ request, now }: { readonly request: RequestSummary;
           <Text fw={600} className="break">
             <Plain text={request.title} />
           </Text>
-          {request.breakGlass === true && (
+          {request.breakGlass !== undefined && (
             <Badge color="red" variant="filled" radius="sm" tt="none" leftSection={<IconBolt size={12} aria-hidden />}>
               break glass
             </Badge>
           )}
         </Group>
         <Text size="sm" c="dimmed" className="break">
-          <Plain text={whoAsked(request)} /> on {request.connection}
+          <Plain text={whoAsked(request)} />
+          {request.connection !== '' && ` on ${request.connection}`}
           {request.reason !== undefined && (
             <>
               {' · '}

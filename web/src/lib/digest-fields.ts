@@ -26,6 +26,11 @@ const groupNames: Readonly<Record<string, string>> = {
   caps: 'Caps',
   executors: 'Who may execute',
   expiry: 'Expiry',
+  changes: 'Changes of the rules',
+  connections: 'Connections that they touch',
+  from: 'Rules in force before (SHA-256)',
+  to: 'New rules (SHA-256)',
+  content: 'All of the new rules',
 };
 
 const order = Object.keys(groupNames);
@@ -68,7 +73,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
 /** `2569, 3285`; of lists: `(1, a), (2, b)`. */
 function listText(value: readonly unknown[]): string {
   const said = value.map((one) => {
-    if (!Array.isArray(one)) return lineOf(one);
+    if (isObject(one)) return `(${lineOf(one)})`;
+    if (!Array.isArray(one)) return textOf(one);
     return one.length === 1 ? lineOf(one[0]) : `(${listText(one)})`;
   });
   return said.join(', ') || '(none)';
@@ -78,9 +84,10 @@ function listText(value: readonly unknown[]): string {
 function lineOf(value: unknown): string {
   if (Array.isArray(value)) return listText(value);
   if (!isObject(value)) return textOf(value);
-  return Object.entries(value)
-    .map(([name, one]) => `${name}: ${lineOf(one)}`)
-    .join(' · ');
+  const members = Object.entries(value).map(
+    ([name, one]) => `${name}: ${isObject(one) ? `(${lineOf(one)})` : lineOf(one)}`,
+  );
+  return members.join(' · ') || 'none';
 }
 
 function textOf(value: unknown): string {

@@ -2,7 +2,7 @@
 import { api, withQuery } from './api.ts';
 
 export type RequestState = 'pending' | 'approved' | 'rejected' | 'withdrawn' | 'expired';
-export type RequestAction = 'approve' | 'reject' | 'withdraw';
+export type RequestAction = 'approve' | 'reject' | 'withdraw' | 'break-glass' | 'review';
 
 export interface Author {
   readonly human: string;
@@ -34,9 +34,63 @@ export interface RequestSummary {
   readonly approvalsNeeded: number;
   readonly approvalsGiven: number;
   readonly you: Standing;
-  readonly breakGlass?: boolean;
+  /** Somebody asked, by name and with a reason, that fewer approve before and others review after. */
+  readonly breakGlass?: BreakGlass;
   /** Why it waits, where the gateway held it. */
   readonly reason?: string;
+}
+
+export interface BreakGlass {
+  readonly human: string;
+  readonly reason: string;
+  readonly at: string;
+  readonly reviewers: number;
+  readonly reviewWithinMs: number;
+}
+
+export interface Review {
+  readonly human: string;
+  readonly verdict: 'ok' | 'object';
+  readonly comment: string;
+  readonly reviewedAt: string;
+}
+
+/** One step of the workflow. */
+export interface Step {
+  readonly no: number;
+  readonly state: 'done' | 'open' | 'waiting' | 'overdue' | 'skipped';
+  readonly needed: number;
+  readonly allOf: readonly string[];
+  readonly groups?: readonly string[];
+  readonly approvals: readonly { readonly human: string; readonly at: string }[];
+  readonly deciders?: readonly string[];
+  readonly dueAt?: string;
+}
+
+/** The loop of which a held statement is a step: the approver may let the whole of it run, within bounds. */
+export interface TemplateOffer {
+  readonly form: 'range' | 'keyset' | 'offset';
+  readonly key: string;
+  readonly low: string;
+  readonly high: string | null;
+  readonly limit: number | null;
+  /** The statement with `:lo` and `:hi` in place of what moves. */
+  readonly text: string;
+}
+
+export interface TemplateBounds {
+  readonly untilKey: string;
+  readonly rows: number;
+  readonly uses?: number;
+  readonly anySession?: boolean;
+}
+
+/** One change of the rules. */
+export interface PolicyChange {
+  readonly part: string;
+  readonly effect: 'wider' | 'narrower' | 'same';
+  readonly what: string;
+  readonly why?: string;
 }
 
 export interface Decision {
@@ -64,6 +118,10 @@ export interface Evidence {
   readonly source?: string;
   readonly reason?: string;
   readonly policies?: readonly string[];
+  readonly template?: TemplateOffer;
+  /** Of a change of the rules: what its author says, and what is odd about it. */
+  readonly message?: string;
+  readonly warnings?: readonly unknown[];
   readonly statements?: readonly {
     readonly command: string;
     readonly class: string;
@@ -115,6 +173,8 @@ export interface RequestDetail extends RequestSummary {
   readonly evidence: Evidence;
   readonly decisions: readonly Decision[];
   readonly grant?: Grant;
+  readonly steps?: readonly Step[];
+  readonly reviews?: readonly Review[];
   readonly runId?: string;
   readonly lastApproved?: {
     readonly request: string;
@@ -122,6 +182,15 @@ export interface RequestDetail extends RequestSummary {
     readonly version: number;
     readonly content: string;
   };
+}
+
+/** A loop that was approved as a whole. */
+export interface SignedTemplate {
+  readonly text: string;
+  readonly key: string;
+  readonly lowest?: string;
+  readonly highest?: string;
+  readonly uses?: number;
 }
 
 /** What the digest is made of: the parts that the page draws. Whatever else is in it is listed field by field. */
@@ -137,6 +206,7 @@ export interface DigestInput {
     readonly text: string;
     readonly parameters?: readonly (string | null)[];
     readonly classes?: readonly string[];
+    readonly template?: SignedTemplate;
   };
   readonly target?: {
     readonly host: string;
@@ -152,6 +222,9 @@ export interface DigestInput {
   readonly caps?: { readonly rows: number | null; readonly bytes: number | null };
   readonly executors?: { readonly duty: string; readonly groups: readonly string[] };
   readonly expiry?: { readonly durationMs: number };
+  /** Of a change of the rules. */
+  readonly changes?: readonly PolicyChange[];
+  readonly connections?: readonly string[];
   readonly [member: string]: unknown;
 }
 
@@ -171,7 +244,7 @@ export interface RequestList {
 export const requestListKey = (query: RequestListQuery) => ['requests', 'list', query] as const;
 
 export const fetchRequests = (query: RequestListQuery, before: string | undefined, signal: AbortSignal) =>
-  api<RequestList>(withQuery('/requests', { ...query, before, limit: 50 }), { signal });
+  api<RequestList>(withQuery('/requests', { ...query, before, limit: 30 }), { signal });
 
 export const requestQuery = (id: string) => ({
   queryKey: ['requests', id] as const,
@@ -179,11 +252,23 @@ export const requestQuery = (id: string) => ({
     api<RequestDetail>(`/requests/${encodeURIComponent(id)}`, { signal }),
 });
 
-export const decide = (id: string, action: RequestAction, comment: string) =>
+const act = (id: string, action: RequestAction, body?: unknown) =>
   api<RequestSummary>(`/requests/${encodeURIComponent(id)}/${action}`, {
     method: 'POST',
-    ...(action === 'withdraw' ? {} : { body: { comment } }),
+    ...(body === undefined ? {} : { body }),
   });
+
+export const decide = (id: string, action: 'approve' | 'reject' | 'withdraw', comment: string) =>
+  act(id, action, action === 'withdraw' ? undefined : { comment });
+
+/** @returns the template's own request */
+export const approveTemplate = (id: string, comment: string, template: TemplateBounds) =>
+  act(id, 'approve', { comment, template });
+
+export const breakGlass = (id: string, reason: string) => act(id, 'break-glass', { reason });
+
+export const review = (id: string, verdict: Review['verdict'], comment: string) =>
+  act(id, 'review', { verdict, comment });
 
 export function whoAsked({
   requesterId,

@@ -1,6 +1,5 @@
 /** One request: who, what, where, why first; then everything that is signed; the decision beside it. */
-import { Alert, Anchor, Group, Loader, SimpleGrid, Stack, Text } from '@mantine/core';
-import { IconBolt } from '@tabler/icons-react';
+import { Anchor, Group, Loader, SimpleGrid, Stack, Text } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { Link, useParams } from 'react-router';
@@ -9,6 +8,7 @@ import { Diff } from '../components/Diff.tsx';
 import { Failure } from '../components/Failure.tsx';
 import { Page } from '../components/Page.tsx';
 import { nounOf } from '../components/RequestRow.tsx';
+import { BreakGlassNotice } from '../components/request/BreakGlass.tsx';
 import { ChunkPicture } from '../components/request/ChunkPicture.tsx';
 import { DecisionPanel } from '../components/request/DecisionPanel.tsx';
 import { DigestFields } from '../components/request/DigestFields.tsx';
@@ -17,6 +17,7 @@ import { History } from '../components/request/History.tsx';
 import { Lineage } from '../components/request/Lineage.tsx';
 import { Parameters } from '../components/request/Parameters.tsx';
 import { People } from '../components/request/People.tsx';
+import { PolicyChanges } from '../components/request/PolicyChanges.tsx';
 import { Sample } from '../components/request/Sample.tsx';
 import { Section } from '../components/Section.tsx';
 import { useDigestCheck } from '../lib/digest.ts';
@@ -52,11 +53,7 @@ function Request({ request }: { readonly request: RequestDetail }) {
         </Group>
       }
     >
-      {request.breakGlass === true && (
-        <Alert color="red" icon={<IconBolt aria-hidden />} title="Break glass">
-          This ran, or runs, before it is reviewed: two people have to look at it afterwards.
-        </Alert>
-      )}
+      <BreakGlassNotice request={request} />
       <div className="request-layout">
         <div className="request-glance">
           <Glance request={request} input={input} />
@@ -80,22 +77,26 @@ function Request({ request }: { readonly request: RequestDetail }) {
 function Content({ request, input }: { readonly request: RequestDetail; readonly input: DigestInput }) {
   const { plan, source } = request.evidence;
   const outputs = outputsOf({ request, input });
-  const sql = input.statement?.text ?? input.plan?.bounds?.source;
+  const template = input.statement?.template;
+  const sql = template?.text ?? input.statement?.text ?? input.plan?.bounds?.source;
   return (
     <>
       {sql !== undefined && (
         <Section
-          title={input.statement === undefined ? 'What is read' : 'The statement'}
+          title={input.statement === undefined ? 'What is read' : template === undefined ? 'The statement' : 'The loop'}
           hint={
             input.statement === undefined
               ? 'The job’s source with its parameters in place; each chunk reads its range of it. Signed.'
-              : 'Exactly this text is sent, once. Signed.'
+              : template === undefined
+                ? 'Exactly this text is sent, once. Signed.'
+                : 'Statements of exactly this shape are sent; only what stands at :lo and :hi moves. Signed.'
           }
         >
           <Code text={sql} language="sql" label="SQL" />
           <Parameters values={input.statement?.parameters} />
         </Section>
       )}
+      <PolicyChanges input={input} evidence={request.evidence} />
       <Changes request={request} />
       {plan !== undefined && <ChunkPicture plan={plan} />}
       {outputs.length > 0 && <Lineage outputs={outputs} />}

@@ -8,17 +8,22 @@ import type { DigestCheck } from '../../lib/digest.ts';
 import { moment, span } from '../../lib/format.ts';
 import { isTyping } from '../../lib/keys.ts';
 import { useNow } from '../../lib/now.ts';
-import { decide, type RequestAction, type RequestDetail } from '../../lib/requests.ts';
+import { decide, type RequestDetail } from '../../lib/requests.ts';
 import { Failure } from '../Failure.tsx';
 import { Plain } from '../Plain.tsx';
 import { State } from '../State.tsx';
+import { BreakGlassForm, ReviewForm } from './BreakGlass.tsx';
+import { Steps } from './Steps.tsx';
+import { TemplateForm } from './TemplateForm.tsx';
 
 interface Parts {
   readonly request: RequestDetail;
   readonly check: DigestCheck;
 }
 
-const done: Record<RequestAction, string> = { approve: 'Approved', reject: 'Rejected', withdraw: 'Withdrawn' };
+type Decision = 'approve' | 'reject' | 'withdraw';
+
+const done: Record<Decision, string> = { approve: 'Approved', reject: 'Rejected', withdraw: 'Withdrawn' };
 const maxComment = 4_000;
 
 export function DecisionPanel({ request, check }: Parts) {
@@ -32,7 +37,9 @@ export function DecisionPanel({ request, check }: Parts) {
         <State state={request.state} />
       </Group>
       <Count request={request} />
+      <Steps steps={request.steps ?? []} />
       {request.state === 'pending' ? <Choice request={request} check={check} /> : <Outcome request={request} />}
+      {request.you.may.includes('review') && <ReviewForm request={request} />}
     </Stack>
   );
 }
@@ -62,8 +69,7 @@ function Count({ request: { approvalsGiven, approvalsNeeded, state, expiresAt } 
 function useDecide(request: RequestDetail) {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: ({ action, comment }: { action: RequestAction; comment: string }) =>
-      decide(request.id, action, comment),
+    mutationFn: ({ action, comment }: { action: Decision; comment: string }) => decide(request.id, action, comment),
     onSuccess: (answer, { action }) =>
       notifications.show({
         title:
@@ -86,7 +92,7 @@ function Choice({ request, check }: Parts) {
   const mayDecide = may.includes('approve') || may.includes('reject');
   const reason = reasonFor(request, 'approve') ?? blocked;
   useCommentKey(field);
-  const act = (action: RequestAction) => {
+  const act = (action: Decision) => {
     if (action === 'reject' && comment.trim() === '') {
       setMissing(true);
       field.current?.focus();
@@ -94,7 +100,7 @@ function Choice({ request, check }: Parts) {
     }
     mutate({ action, comment });
   };
-  const busy = (action: RequestAction) => isPending && variables.action === action;
+  const busy = (action: Decision) => isPending && variables.action === action;
   return (
     <Stack gap="sm">
       {mayDecide && (
@@ -147,6 +153,10 @@ function Choice({ request, check }: Parts) {
           <Plain text={reason} />
         </Alert>
       )}
+      {may.includes('approve') && blocked === undefined && request.evidence.template !== undefined && (
+        <TemplateForm request={request} offer={request.evidence.template} comment={comment} />
+      )}
+      {may.includes('break-glass') && <BreakGlassForm request={request} />}
       {may.includes('withdraw') && (
         <Button variant="default" loading={busy('withdraw')} disabled={isPending} onClick={() => act('withdraw')}>
           Withdraw my request
@@ -157,7 +167,7 @@ function Choice({ request, check }: Parts) {
   );
 }
 
-function reasonFor(request: RequestDetail, action: RequestAction): string | undefined {
+function reasonFor(request: RequestDetail, action: Decision): string | undefined {
   return request.you.reasons.find((one) => one.action === action)?.reason;
 }
 

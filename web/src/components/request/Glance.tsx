@@ -2,9 +2,14 @@
 import { Text } from '@mantine/core';
 import type { ReactNode } from 'react';
 import { bytes, count, plural, span } from '../../lib/format.ts';
-import { whoAsked, type DigestInput, type OutputColumn, type RequestDetail } from '../../lib/requests.ts';
+import {
+  whoAsked,
+  type DigestInput,
+  type OutputColumn,
+  type RequestDetail,
+  type SignedTemplate,
+} from '../../lib/requests.ts';
 import { Plain } from '../Plain.tsx';
-import { nounOf } from '../RequestRow.tsx';
 
 interface Parts {
   readonly request: RequestDetail;
@@ -76,6 +81,7 @@ function What({ request, input }: Parts) {
     );
   }
   if (input.statement !== undefined) {
+    const { template } = input.statement;
     const relations = request.evidence.statements?.flatMap((one) => one.relations) ?? [];
     return (
       <>
@@ -89,22 +95,33 @@ function What({ request, input }: Parts) {
             <Plain text={[...new Set(relations)].join(', ')} />
           </>
         )}
-        . It runs once, in the session that waits for it.
+        {template === undefined
+          ? '. It runs once, in the session that waits for it.'
+          : `. A loop: again and again, while only the range of ${template.key} moves${rangeOf(template)}.`}
       </>
     );
   }
+  const wider = (input.changes ?? []).filter(({ effect }) => effect === 'wider').length;
   return (
-    <b>
-      {nounOf(request.kind)}: <Plain text={request.title} />
-    </b>
+    <>
+      <b>
+        <Plain text={request.title} />
+      </b>
+      {wider > 0 && `; ${plural(wider, 'change')} let somebody do or see more`}
+    </>
   );
 }
 
+function rangeOf({ lowest, highest, uses }: SignedTemplate): string {
+  const within = lowest === undefined || highest === undefined ? '' : ` within ${lowest} … ${highest}`;
+  return uses === undefined ? within : `${within}, at most ${plural(uses, 'statement')}`;
+}
+
 function Where({ request, input }: Parts) {
-  const { target, output } = input;
+  const { target, output, connections } = input;
   return (
     <>
-      <b>{request.connection}</b>
+      <b>{connections === undefined ? request.connection : connections.join(', ') || 'no connection'}</b>
       {target !== undefined && (
         <>
           {' '}
@@ -127,7 +144,8 @@ function Where({ request, input }: Parts) {
 }
 
 function Why({ request: { kind, evidence } }: Pick<Parts, 'request'>) {
-  const { reason, policies } = evidence;
+  const { reason, policies, message } = evidence;
+  if (message !== undefined && message !== '') return <Plain text={message} />;
   if (reason === undefined) {
     return kind === 'job'
       ? 'A chunk job runs only after somebody else approved exactly this version.'
@@ -146,12 +164,15 @@ function Why({ request: { kind, evidence } }: Pick<Parts, 'request'>) {
   );
 }
 
-function Limits({ input: { caps, executors, expiry } }: Pick<Parts, 'input'>) {
+function Limits({ input: { caps, executors, expiry, statement } }: Pick<Parts, 'input'>) {
+  const use = statement?.template === undefined ? 'one use' : 'used';
   const said = [
     ...(caps === undefined ? [] : [caps.rows === null ? 'no cap on rows' : `at most ${count(caps.rows)} rows`]),
     ...(caps === undefined ? [] : [caps.bytes === null ? 'no cap on bytes' : `at most ${bytes(caps.bytes)}`]),
-    ...(executors === undefined ? [] : [`run by ${[executors.duty, ...executors.groups].join(' in ')}`]),
-    ...(expiry === undefined ? [] : [`one use within ${span(expiry.durationMs)} after approval`]),
+    ...(executors === undefined
+      ? []
+      : [`run by ${executors.duty}${executors.groups.length === 0 ? '' : ` in ${executors.groups.join(' or ')}`}`]),
+    ...(expiry === undefined ? [] : [`${use} within ${span(expiry.durationMs)} after approval`]),
   ];
-  return said.join(' · ');
+  return said.length === 0 ? 'none; the change takes effect when it is approved' : said.join(' · ');
 }

@@ -1,6 +1,6 @@
 /** What happened to the request, in order, with the words of those who decided. */
 import { Anchor, Text, Timeline } from '@mantine/core';
-import { IconCheck, IconClock, IconPlayerPlay, IconSend, IconX } from '@tabler/icons-react';
+import { IconCheck, IconClock, IconEye, IconPlayerPlay, IconSend, IconX } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { Link } from 'react-router';
 import { moment } from '../../lib/format.ts';
@@ -77,6 +77,23 @@ function stepsOf(request: RequestDetail): Step[] {
       };
     }),
   ];
+  for (const { human, verdict, comment, reviewedAt } of request.reviews ?? []) {
+    steps.push({
+      at: reviewedAt,
+      icon: icon(IconEye),
+      color: verdict === 'ok' ? 'seal' : 'red',
+      title: (
+        <>
+          {verdict === 'ok' ? 'Reviewed by' : 'Objected to by'} <Plain text={human} />
+        </>
+      ),
+      body: comment !== '' && (
+        <Text size="sm" component="blockquote" className="quote break">
+          <Plain text={comment} />
+        </Text>
+      ),
+    });
+  }
   if (state === 'withdrawn' || state === 'expired') {
     steps.push({
       at: closedAt,

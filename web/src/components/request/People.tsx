@@ -32,7 +32,7 @@ export function People({ request }: { readonly request: RequestDetail }) {
         ))}
       </List>
       <Text size="sm" c="dimmed">
-        Anybody else may who holds the duty approver on {request.connection}
+        Anybody else may who holds the duty approver on {request.connection || 'every connection that it touches'}
         {request.approvalsNeeded > 1 && `; ${request.approvalsNeeded} different people have to`}.
       </Text>
     </Section>
