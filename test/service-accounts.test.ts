@@ -41,6 +41,8 @@ void describe('service accounts and credentials', () => {
       ],
       configure: (raw) => {
         (raw['bindings'] as object[]).push({ group: 'admins', duties: ['admin'] });
+        // The provider's userinfo takes no tokens that are for another audience.
+        (raw['identity'] as Record<string, unknown>)['freshGroups'] = 'token';
       },
     });
     const { configuration, home } = harness;
