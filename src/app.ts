@@ -771,7 +771,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
     return {
       accept: (socket, isLocal) => plane.listener.accept(socket, isLocal),
       endSessions: async (match, error) => void plane.listener.endSessions(match, error),
-      reload: () => undefined,
+      reload: () => plane.listener.endWithoutDuty(),
       workers: [],
       close: () => plane.close(),
     };
