@@ -35,7 +35,7 @@ async function main(files: readonly string[]): Promise<number> {
   }
   await providePage();
   const stories = files.length > 0 ? files : globSync('test/browser/*.story.ts', { cwd: root }).toSorted();
-  const options = ['--test', '--test-reporter=spec', '--test-concurrency=1', `--test-timeout=${fileTimeoutMs}`];
+  const options = ['--test', '--test-reporter=spec', '--test-concurrency=2', `--test-timeout=${fileTimeoutMs}`];
   const { status } = spawnSync(process.execPath, [...options, ...stories], {
     cwd: root,
     env: { ...process.env, CHROMIUM: executable },

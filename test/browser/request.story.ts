@@ -108,6 +108,7 @@ void describe('a chunk job', () => {
       );
       await visit.accessible();
       await visit.picture(`request-${scheme}`);
+      await visit.view(`request-at-once-${scheme}`);
       await visit.end();
     }
   });

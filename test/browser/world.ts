@@ -184,6 +184,11 @@ export class Visit {
     await this.page.screenshot({ path: path.join(pictures, `${name}.png`), fullPage: true });
   }
 
+  /** What is seen without scrolling. */
+  async view(name: string): Promise<void> {
+    await this.page.screenshot({ path: path.join(pictures, `${name}.png`) });
+  }
+
   /** No finding of axe that is serious or critical. */
   async accessible(): Promise<void> {
     await this.page.evaluate(axeSource);

@@ -56,7 +56,9 @@ export function Code({ text, language, label, lines = 30 }: CodeProps) {
       </div>
       {(isCut || isWhole) && lineCount + text.length / maxLineLength > lines && (
         <Button variant="light" size="xs" mt="xs" onClick={() => setWhole(!isWhole)} aria-expanded={isWhole}>
-          {isWhole ? 'Show less' : `Show all ${plural(lineCount, 'line')} (${plural(text.length, 'character')})`}
+          {isWhole
+            ? 'Show less'
+            : `Show all ${plural(lineCount, 'line')}, ${plural(text.length, 'character')}: what is not shown here runs too`}
         </Button>
       )}
     </div>

@@ -8,7 +8,7 @@ import { Outlet, useLocation } from 'react-router';
 import { ApiError } from '../lib/api.ts';
 import { useLive } from '../lib/live.ts';
 import { useGoKeys } from '../lib/keys.ts';
-import { whoami } from '../lib/who.ts';
+import { dutiesOf, useWho, whoami } from '../lib/who.ts';
 import { Account } from './Account.tsx';
 import { Failure } from './Failure.tsx';
 import { Navigation } from './Navigation.tsx';
@@ -47,7 +47,8 @@ function Frame() {
   const [isMenuOpen, menu] = useDisclosure(false);
   const [isPaletteOpen, palette] = useDisclosure(false);
   const { pathname } = useLocation();
-  useLive();
+  // Whoever has no duty is told of nothing.
+  useLive(dutiesOf(useWho()).length > 0);
   useGoKeys(palette.open);
   // A new page begins at its top, and the menu of a phone is done.
   useEffect(() => {

@@ -12,9 +12,10 @@ const topics: readonly Topic[] = ['requests', 'runs', 'sessions'];
 const gatherMs = 250;
 
 /** Query keys begin with their topic: `['requests', 'list', …]`, `['requests', id]`. */
-export function useLive(): void {
+export function useLive(mayListen: boolean): void {
   const client = useQueryClient();
   useEffect(() => {
+    if (!mayListen) return undefined;
     const heard = new Set<Topic>();
     let source: EventSource | undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -58,5 +59,5 @@ export function useLive(): void {
       source?.close();
       clearTimeout(timer);
     };
-  }, [client]);
+  }, [client, mayListen]);
 }
