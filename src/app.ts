@@ -8,6 +8,7 @@ import type net from 'node:net';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
+import type { ScimService } from './api/scim.ts';
 import { buildApi } from './api/server.ts';
 import type { ApiConnection, ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
@@ -56,6 +57,7 @@ import type { Principal } from './identity/principal.ts';
 import { Revocations } from './identity/revocations.ts';
 import { IdentityProviders } from './identity/providers.ts';
 import { SamlLogin } from './identity/saml.ts';
+import { groupsChanged, ScimDirectory, type ScimDirectoryOptions } from './identity/scim.ts';
 import { ServiceAccounts } from './identity/service-accounts.ts';
 import { SessionRefresh } from './identity/session-refresh.ts';
 import { WebSessions } from './identity/web-sessions.ts';
@@ -64,7 +66,7 @@ import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
 import { draftFromSession } from './jobs/session-draft.ts';
 import { JobSubmission, type JobConnection } from './jobs/submission.ts';
-import type { Json } from './lib/canonical-json.ts';
+import { sha256Hex, type Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { tryMask } from './masking/trial.ts';
 import { notifierFor } from './notify/setup.ts';
@@ -184,7 +186,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     await finishAbandonedSessions(store, node, new Date(clock.now()));
     const { identity } = configuration;
     /** Groups that are kept here count instead of those that a provider tells. */
-    const managedGroups = (principalId: string) => access.groupsOf(principalId);
+    const managedGroups = async (principalId: string) =>
+      (await scim?.directory.groupsOf(principalId)) ?? (await access.groupsOf(principalId));
     const providers = new IdentityProviders({ identity, clock, managedGroups });
     const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
     const access = new AccountAccess({ store, clock, ownerUnseenMs });
@@ -192,7 +195,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const leavers: Leavers = new Leavers({
       store,
       record,
-      humanKey,
+      humanKey: (human) => humans.keyOf(human),
       steps: {
         endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
         revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
@@ -203,21 +206,34 @@ export async function startApp(options: AppOptions): Promise<App> {
       },
       onError,
     });
+    const scim = scimService(configuration, {
+      store,
+      record,
+      clock,
+      leavers,
+      endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
+      onError,
+    });
     const admit = async (principal: Principal): Promise<Principal> => {
       await leavers.check(principal);
       const now = await current(principal);
-      if (now !== undefined) return now;
-      throw new CountersignError('principal_disabled', `countersign: ${principal.id} may not come in any more`);
+      if (now === undefined) {
+        throw new CountersignError('principal_disabled', `countersign: ${principal.id} may not come in any more`);
+      }
+      return scim === undefined ? now : scim.directory.admit(now);
     };
     const enter = async (principal: SeenPrincipal): Promise<Principal> => {
-      const { groups } = await admit(principal);
-      return directory.seen({ ...principal, groups });
+      const admitted = await admit(principal);
+      // Groups that are kept here (SCIM, accounts) are those of now, whatever the age of the proof.
+      const groupsAt = admitted === principal ? principal.groupsAt : new Date(clock.now());
+      return directory.seen({ ...principal, groups: admitted.groups, groupsAt });
     };
     /** At the opening of a session, which was decided a moment ago. */
     const stillThere = async (principal: Principal): Promise<void> => {
       const { groups } = await admit(principal);
       if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
     };
+    await leavers.refresh();
     const enterAsProved = async (principal: SeenPrincipal): Promise<Principal> => {
       await access.admit(principal);
       return enter(principal);
@@ -578,6 +594,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       cliLogins: providers.cliLogins,
       pageLogin,
       samlLogin,
+      leavers,
+      scim,
       webSessions,
       admit,
       enter,
@@ -667,7 +685,10 @@ export async function startApp(options: AppOptions): Promise<App> {
     closing.push(() => Promise.resolve(clearInterval(observe)));
     await view.observe();
     closing.push(() => Promise.resolve(clearInterval(sweep)));
-    const leaversSweep = setInterval(() => void leavers.sweep().catch(onError), configuration.identity.leaversPollMs);
+    const leaversSweep = setInterval(() => {
+      leavers.sweep().catch(onError);
+      scim?.directory.sweep().catch(onError);
+    }, configuration.identity.leaversPollMs);
     closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
 
     ruleService.watch();
@@ -750,7 +771,7 @@ async function startCarrier(parts: CarrierParts): Promise<Carrier> {
     return {
       accept: (socket, isLocal) => plane.listener.accept(socket, isLocal),
       endSessions: async (match, error) => void plane.listener.endSessions(match, error),
-      reload: () => undefined,
+      reload: () => plane.listener.endWithoutDuty(),
       workers: [],
       close: () => plane.close(),
     };
@@ -834,6 +855,26 @@ function errorHandler(logger: Logger): (cause: unknown) => CountersignError {
   };
 }
 
+/** The SCIM server, where there is one. */
+function scimService(
+  { identity }: Configuration,
+  parts: Omit<ScimDirectoryOptions, 'configuration' | 'providerNames' | 'fold'>,
+): ScimService | undefined {
+  const { scim: configuration, providers } = identity;
+  if (configuration === undefined) return undefined;
+  const providerNames = providers.map(({ name }) => name);
+  return {
+    directory: new ScimDirectory({ ...parts, configuration, providerNames, fold: humanKey }),
+    tokenHash: configuration.tokenHash ?? scimTokenHash(configuration.token && readSecret(configuration.token)),
+    requestsPerMinute: configuration.requestsPerMinute,
+  };
+}
+
+function scimTokenHash(token: string | undefined): string {
+  if (token !== undefined && token.length >= 32) return sha256Hex(token);
+  throw new CountersignError('configuration_invalid', 'identity.scim.token must have at least 32 characters');
+}
+
 /** `countersign doctor --config FILE`: looks at the file, its targets and its control store, and starts nothing. */
 export async function doctor(configFile: string): Promise<DoctorReport> {
   const configuration = loadConfiguration(configFile);
@@ -867,12 +908,6 @@ export async function doctor(configFile: string): Promise<DoctorReport> {
     for (const { target } of connections.values()) await target.close();
     await store.destroy();
   }
-}
-
-function groupsChanged(principalId: string): CountersignError {
-  return new CountersignError('groups_changed', `countersign: the groups of ${principalId} have changed`, {
-    hint: 'connect again',
-  });
 }
 
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */

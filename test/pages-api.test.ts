@@ -29,7 +29,14 @@ before(async () => {
   harness = await startHarness({
     schema: customersSchema,
     configure: (raw) => {
-      raw['bindings'] = [...(raw['bindings'] as object[]), { group: 'others', duties: ['admin'], labels: {} }];
+      // Everybody works on crm only, but for the readers: erp is there all the same.
+      const bindings = raw['bindings'] as { group: string }[];
+      raw['bindings'] = [
+        ...bindings.map((one) => (one.group === 'readers' ? one : { ...one, labels: { data: 'personal' } })),
+        { group: 'others', duties: ['admin'], labels: { data: 'personal' } },
+      ];
+      const [crm] = raw['connections'] as object[];
+      raw['connections'] = [crm, { ...crm, name: 'erp', labels: { data: 'internal' } }];
       raw['workflows'] = [{ match: { labels: { data: 'health' } }, approvals: { count: 2 } }];
       raw['runs'] = { attempts: 1, retries: 1 };
     },
@@ -280,6 +287,36 @@ describe('sessions', () => {
   });
 });
 
+describe('a connection on which one holds no duty', () => {
+  it('is as if it were not there, with its sessions', async () => {
+    const issued = await ask<{ user: string; password: string }>('reader', 'POST', '/credentials', {
+      connection: 'erp',
+    });
+    const { user, password } = issued;
+    const client = await harness.connect('reader', { user, password, database: 'erp' });
+    await client.query('select count(*) from plain');
+    await client.end();
+    const opened = (await harness.entries()).find(
+      (entry) => entry['type'] === 'session.opened' && entry['connection'] === 'erp',
+    );
+    const session = { id: opened?.['session'] as string };
+    assert.match(session.id, /^ses/);
+    const { sessions } = await ask<{ sessions: { connection: string }[] }>('auditor', 'GET', '/sessions?limit=1000');
+    assert.ok(sessions.length > 0 && sessions.every(({ connection }) => connection === 'crm'));
+    for (const rest of ['', '/statements', '/replay'])
+      assert.equal(await refused('auditor', 'GET', `/sessions/${session.id}${rest}`), 'forbidden');
+    for (const who of ['designer', 'auditor', 'nobody'] as const) {
+      assert.equal(await refused(who, 'GET', '/connections/erp'), 'connection_unknown');
+      assert.equal(await refused(who, 'POST', '/connections/erp/test'), 'connection_unknown');
+      const { connections } = await ask<{ connections: { name: string }[] }>(who, 'GET', '/connections');
+      assert.deepEqual(
+        connections.map(({ name }) => name),
+        ['crm'],
+      );
+    }
+  });
+});
+
 describe('connections and masking', () => {
   it('show what labels bring with them', async () => {
     const crm = await ask<{ inherits: Inheritance; target: object }>('designer', 'GET', '/connections/crm');
@@ -290,7 +327,8 @@ describe('connections and masking', () => {
     assert.equal(crm.inherits.workflows.find((one) => one.kind === 'job')?.workflow.approvals.count, 1);
     const health = await ask<Inheritance>('designer', 'POST', '/connections/inherits', { labels: { data: 'health' } });
     assert.equal(health.workflows.find((one) => one.kind === 'job')?.workflow.approvals.count, 2);
-    assert.ok(health.bindings.some((one) => one.group === 'auditors'));
+    assert.deepEqual(health.bindings, [{ group: 'readers', duties: ['executor'] }]);
+    assert.ok(crm.inherits.bindings.some((one) => one.group === 'auditors'));
     assert.equal(await refused('designer', 'GET', '/connections/other'), 'connection_unknown');
     assert.doesNotMatch(JSON.stringify(crm), /test-role|cs_gateway/);
   });

@@ -100,8 +100,9 @@ it('what only narrows is applied at once, and a live session sees it with its ne
 
 it('what widens is a request: its author cannot decide it, somebody else can, and only then it counts', async () => {
   const text = await withBinding({ group: 'others', duties: ['approver'] });
-  const refused = await apply('designer', text);
-  assert.equal(refused.body.error?.code, 'duty_missing');
+  for (const rules of [text, 'workflows: [{ strict: true }]']) {
+    assert.equal((await apply('designer', rules)).body.error?.code, 'duty_missing');
+  }
   const asked = await apply('executor', text);
   assert.deepEqual([asked.status, asked.body.outcome], [202, 'requested'], JSON.stringify(asked.body));
   const duties = async () =>
@@ -156,6 +157,29 @@ it('what widens is a request: its author cannot decide it, somebody else can, an
   ]);
 });
 
+it('a session ends when its principal loses a duty of it; others go on', async () => {
+  const [reader, designer] = [await harness.connect('reader'), await harness.connect('designer')];
+  await reader.query('select 1');
+  const ended = new Promise<pg.DatabaseError>((resolve) =>
+    reader.on('error', (error) => resolve(error as pg.DatabaseError)),
+  );
+  const bindings = await rules<{ group: string; duties: string[] }[]>('bindings');
+  const less = await apply(
+    'executor',
+    JSON.stringify({ bindings: bindings.filter(({ group }) => group !== 'readers') }),
+  );
+  assert.equal(less.body.outcome, 'applied', JSON.stringify(less.body));
+  const late = new Promise<never>((_resolve, reject) =>
+    setTimeout(() => reject(new Error('the session goes on')), 10_000).unref(),
+  );
+  const error = await Promise.race([ended, late]);
+  assert.match(error.message, /do not hold the duty executor/);
+  assert.equal(error.code, '28000');
+  await designer.query('select 1');
+  const back = await apply('executor', JSON.stringify({ bindings }));
+  assert.equal((await approve('executor2', back.body.request)).body.grant?.state, 'consumed');
+});
+
 it('an approval comes to nothing when other rules are in force by then', async () => {
   const wide = await apply('executor', await withBinding({ group: 'others', duties: ['executor'] }));
   assert.equal(wide.body.outcome, 'requested');
@@ -200,7 +224,7 @@ it('another node takes what is applied within moments; its own file, although wi
     readonly rules: { readonly workflows: { readonly name: string }[] };
   }
   const status = await ask<Status>('auditor', '/policies');
-  assert.deepEqual([status.version.number, status.configurationFile.differs], [4, true]);
+  assert.deepEqual([status.version.number, status.configurationFile.differs], [6, true]);
   assert.match(JSON.stringify(status.configurationFile.changes), /others gets the duty admin/);
   assert.match(serverLog, /the file differs/);
   const { duties } = await ask<{ duties: { crm: string[] } }>('nobody', '/whoami');
@@ -233,15 +257,15 @@ it('the command line shows the difference first, applies a folder, and shows ver
   const dry = await cli('executor', 'apply', folder, '--dry-run');
   assert.match(dry.out, /- narrower policies: forbid added: a\.cedar\/no-copy\n.*needs nobody else/s, dry.err);
   const done = await cli('executor', 'apply', folder, '-m', 'no more COPY');
-  assert.match(done.out, /version 6 is in force/, done.err);
+  assert.match(done.out, /version 8 is in force/, done.err);
   const history = await cli('auditor', '--json', 'policies', 'history');
   const { versions } = JSON.parse(history.out) as { versions: { number: number; message: string }[] };
   assert.deepEqual(
     versions.map(({ number }) => number),
-    [6, 5, 4, 3, 2, 1],
+    [8, 7, 6, 5, 4, 3, 2, 1],
   );
   assert.equal(versions[0]?.message, 'no more COPY');
-  const difference = await cli('auditor', 'policies', 'diff', '6', '5');
+  const difference = await cli('auditor', 'policies', 'diff', '8', '7');
   assert.match(difference.out, /\+ wider {4}policies: forbid removed: a\.cedar\/no-copy/);
   const wide = await cli('executor', '--json', 'apply', path.join(folder, 'reader.cedar'));
   const { request } = JSON.parse(wide.out) as { request: string };
@@ -250,4 +274,41 @@ it('the command line shows the difference first, applies a folder, and shows ver
   assert.match(shown.out, /you +may approve this/);
   const copy = await harness.connect('reader');
   await assert.rejects(copy.query('copy plain from stdin'), pg.DatabaseError);
+});
+
+it('break-glass: fewer before, everybody is told, others review afterwards; by API and command line', async () => {
+  // In force: everything takes two humans. What widens is decided by two others.
+  const workflow = {
+    name: 'jobs',
+    match: { kinds: ['job'] },
+    approvals: { count: 2 },
+    breakGlass: { reviewWithinMs: 3_600_000 },
+  };
+  const asked = await apply('executor', JSON.stringify({ workflows: [workflow] }));
+  assert.equal(asked.body.outcome, 'requested', JSON.stringify(asked.body));
+  await approve('executor2', asked.body.request);
+  assert.equal((await approve('nobody', asked.body.request)).body.grant?.state, 'consumed');
+  const pushed = await harness.api<{ request: string }>('designer', 'POST', '/jobs', {
+    content:
+      'job: urgent\nconnection: crm\nsource: select id, region from customers\nchunk: { by: id, rows: 100 }\noutput: { format: ndjson, to: "file://urgent" }\n',
+  });
+  const { request } = pushed.body;
+  assert.equal((await approve('executor', request)).body.state, 'pending');
+  const other = await harness.api<Decided>('executor', 'POST', `/requests/${request}/break-glass`, { reason: 'mine' });
+  assert.equal(other.body.error?.code, 'break_glass_refused');
+  const broken = await cli('designer', 'requests', 'break-glass', request, '-m', 'payroll is today');
+  assert.match(broken.out, /somebody else still has to approve, and 2 review it/, broken.err);
+  assert.equal((await approve('designer', request)).body.error?.code, 'duty_conflict');
+  assert.equal((await approve('executor2', request)).body.state, 'approved');
+  const shown = await cli('auditor', 'requests', 'show', request);
+  assert.match(shown.out, /break-glass +dana at .*: payroll is today/, shown.err);
+  for (const who of ['designer', 'executor', 'executor2'] as const) {
+    const own = await harness.api<Decided>(who, 'POST', `/requests/${request}/review`, { verdict: 'ok' });
+    assert.equal(own.body.error?.code, 'break_glass_refused', who);
+  }
+  assert.match((await cli('auditor', 'requests', 'review', request, '--ok')).out, /not confirmed yet/);
+  assert.match((await cli('nobody', 'requests', 'review', request, '--ok')).out, /: confirmed/);
+  const types = (await harness.entries()).filter((entry) => entry['request'] === request).map((entry) => entry['type']);
+  for (const type of ['request.break-glass', 'request.reviewed', 'grant.created'])
+    assert.ok(types.includes(type), type);
 });

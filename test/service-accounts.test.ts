@@ -41,6 +41,8 @@ void describe('service accounts and credentials', () => {
       ],
       configure: (raw) => {
         (raw['bindings'] as object[]).push({ group: 'admins', duties: ['admin'] });
+        // The provider's userinfo takes no tokens that are for another audience.
+        (raw['identity'] as Record<string, unknown>)['freshGroups'] = 'token';
       },
     });
     const { configuration, home } = harness;
@@ -268,5 +270,17 @@ void describe('service accounts and credentials', () => {
         [],
       );
     });
+  });
+
+  void test('somebody whom an admin removes loses the sessions of every node, under every name', async () => {
+    const { user, password } = await json<{ user: string; password: string }>('olga', 'token', 'crm');
+    const sessions = [await connect(harness.app, user, password), await connect(second, user, password)];
+    const ends = sessions.map(ended);
+    assert.equal((await cli('root', 'people', 'remove', 'olga', '-m', 'left on Friday')).out, 'olga: removed');
+    for (const message of await Promise.all(ends)) assert.match(message, /may not come in any more|revoked/);
+    assert.match((await cli('olga2', 'whoami')).err, /may not come in any more/);
+    assert.match((await cli('root', 'people', 'removed')).out, /olga .* root .* left on Friday/);
+    assert.equal((await cli('root', 'people', 'reactivate', 'olga', '-m', 'is back')).out, 'olga: may come in again');
+    await assert.rejects(connect(second, user, password), /password authentication failed/);
   });
 });

@@ -170,6 +170,14 @@ describe('an unchanged paging script of a designer', () => {
       caps: { rows: number };
     };
     assert.deepEqual([statement.template['lowest'], statement.template['highest'], caps.rows], ['1', '1000', 1_000]);
+    assert.equal(entries.filter((one) => one['type'] === 'grant.consumed' && one['grant'] === grant).length, 1);
+    const report = await harness.api<{ executions: number; exceptionCount: number }>(
+      'auditor',
+      'GET',
+      '/audit/executions',
+    );
+    assert.ok(report.body.executions >= 10, JSON.stringify(report.body));
+    assert.equal(report.body.exceptionCount, 0, JSON.stringify(report.body));
     assert.equal((await show(request.id)).state, 'withdrawn');
     await assertHeld(client.query(range(1_000, 1_100)), 'beyond the last key');
   });

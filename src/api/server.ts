@@ -15,6 +15,7 @@ import { doctorRoutes } from './doctor.ts';
 import { eventRoutes } from './events.ts';
 import { isForPage, page, sendDocument } from './page.ts';
 import { jobRoutes } from './jobs.ts';
+import { leaverRoutes } from './leavers.ts';
 import { logRoutes } from './log.ts';
 import { maskingRoutes } from './masking.ts';
 import { peopleRoutes } from './people.ts';
@@ -26,6 +27,7 @@ import { runRoutes } from './runs.ts';
 import { serviceAccountRoutes } from './service-accounts.ts';
 import type { ApiServices } from './services.ts';
 import { samlRoutes } from './saml.ts';
+import { scimRoutes } from './scim.ts';
 import { sessionRoutes } from './sessions.ts';
 
 export interface ApiOptions {
@@ -71,7 +73,8 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       error: { code: error.code, message: error.message, hint: error.hint, detail: error.detail },
     });
   });
-  const pageOptions = { logInOrigins: services.cliLogins.map(({ issuer }) => new URL(issuer).origin) };
+  const logInAddresses = [...services.cliLogins.map(({ issuer }) => issuer), ...services.samlLogin.entryPoints];
+  const pageOptions = { logInOrigins: [...new Set(logInAddresses.map((address) => new URL(address).origin))] };
   app.setNotFoundHandler((request, reply) => {
     if (isForPage(request)) return sendDocument(reply, pageOptions, 404);
     throw new CountersignError('not_found', `there is nothing at ${request.method} ${request.url}`);
@@ -98,6 +101,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   await registerCookies(app);
   await app.register(authRoutes(services));
   await app.register(samlRoutes(services));
+  if (services.scim !== undefined) await app.register(scimRoutes(services, services.scim), { prefix: '/scim/v2' });
   await app.register(
     async (api) => {
       api.get('/health', { schema: { security: [] } }, () => ({
@@ -117,6 +121,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(runRoutes(services));
       await api.register(sessionRoutes(services));
       await api.register(logRoutes(services));
+      await api.register(leaverRoutes(services));
       await api.register(auditRoutes(services));
       await api.register(accessRoutes(services));
       await api.register(doctorRoutes(services));

@@ -14,6 +14,7 @@ import type { Humans } from '../identity/humans.ts';
 import type { Proof } from '../identity/fresh-groups.ts';
 import type { CliLogin } from '../identity/providers.ts';
 import type { PageLogin } from '../identity/page-login.ts';
+import type { Leavers } from '../identity/leavers.ts';
 import type { SamlLogin } from '../identity/saml.ts';
 import type { WebSessions } from '../identity/web-sessions.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
@@ -34,6 +35,7 @@ import type { ChangeFeed } from '../store/changes.ts';
 import type { Store } from '../store/database.ts';
 import type { SeenPrincipal } from '../store/principals.ts';
 import type { StoredSession } from '../store/sessions.ts';
+import type { ScimService } from './scim.ts';
 
 export interface ApiConnection {
   readonly name: string;
@@ -69,6 +71,9 @@ export interface ApiServices {
   readonly cliLogins: readonly CliLogin[];
   readonly pageLogin: PageLogin;
   readonly samlLogin: SamlLogin;
+  readonly leavers: Leavers;
+  /** Undefined where the configuration has no `identity.scim`. */
+  readonly scim: ScimService | undefined;
   readonly webSessions: WebSessions;
   /**
    * Everybody who has proved who they are passes here, at every call: with the groups that count now, or refused.

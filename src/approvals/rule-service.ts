@@ -118,6 +118,10 @@ export class RuleService implements RuleChanger {
     return this.#current;
   }
 
+  get fileRules(): RuleSet {
+    return this.#fileRules;
+  }
+
   /** What applying the configuration file's rules would change; empty before anything was applied. */
   get fileDifference(): readonly PolicyChange[] {
     return this.#current.number === 0 ? [] : plain(ruleDiff(this.#current.rules, this.#fileRules));

@@ -12,8 +12,7 @@ import type { GrantInput } from './digest.ts';
 import type { PolicyInput } from './policy-input.ts';
 import type { Refusal } from './refusal.ts';
 import {
-  placesOf,
-  stepsOf,
+  decidingGroups,
   underBreakGlass,
   whyNot,
   workflowFor,
@@ -226,14 +225,8 @@ export function outsideWorkflow(
 
 /** A rejection needs somebody who may decide some step, now or later. */
 export function outsideGroups(principal: Principal, { workflow }: RequestSubject): Refusal | undefined {
-  const named = stepsOf(workflow).map((step) => {
-    const hasFreePlaces = placesOf(step) > (step.allOf?.length ?? 0);
-    if (step.groups === undefined && hasFreePlaces) return undefined;
-    const escalated = step.escalation?.decide === true ? step.escalation.groups : [];
-    return [...(step.allOf ?? []), ...(step.groups ?? []), ...escalated];
-  });
-  if (named.includes(undefined)) return undefined;
-  const groups = [...new Set(named.flatMap((one) => one ?? []))];
+  const groups = decidingGroups(workflow);
+  if (groups === undefined) return undefined;
   if (principal.groups.some((group) => groups.includes(group))) return undefined;
   return {
     code: 'duty_missing',

@@ -15,6 +15,7 @@ import { newId, type Clock } from '../lib/clock.ts';
 import type { PolicySet } from '../policy/engine.ts';
 import type { TemplateStep } from '../sql/statement-template.ts';
 import type { Store } from '../store/database.ts';
+import type { GrantRecord } from '../store/grants.ts';
 import { decisionsOf, findRequest, insertRequest, lockRequest, type RequestRecord } from '../store/requests.ts';
 import { insertTemplate, insertUse, openTemplates, settleUse, usedSoFar } from '../store/template-uses.ts';
 import { grantInputJson, type GrantInput, type GrantTemplate } from './digest.ts';
@@ -282,7 +283,7 @@ export class TemplateService {
 
   async #count(
     transaction: Parameters<typeof usedSoFar>[0],
-    grant: { readonly id: string },
+    grant: GrantRecord,
     ask: UseQuestion & { readonly template: GrantTemplate; readonly rows: number },
   ): Promise<Omit<TemplateUse, 'requestId'>> {
     const { step, template, sessionId } = ask;
@@ -303,6 +304,19 @@ export class TemplateService {
       throw outside(`keys up to ${used.reached} were read already`);
     const useNo = used.uses + 1;
     const rowsAtMost = Math.min(rowsLeft, step.limit ?? rowsLeft);
+    if (useNo === 1) {
+      // From here on it is in use; each further use is in the intent of its statement.
+      const { id, requestId: request, digest, state } = grant;
+      await this.#options.record({
+        type: 'grant.consumed',
+        grant: id,
+        request,
+        digest,
+        state,
+        use: 1,
+        ...actor(ask.principal),
+      });
+    }
     await insertUse(transaction, {
       grantId: grant.id,
       useNo,

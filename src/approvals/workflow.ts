@@ -153,6 +153,17 @@ export function approvalsNeeded(workflow: Workflow): number {
   return stepsOf(workflow).reduce((sum, step) => sum + placesOf(step), 0);
 }
 
+/** Groups of which one is needed to decide any step, also after an escalation; undefined = no group is. */
+export function decidingGroups(workflow: Workflow): readonly string[] | undefined {
+  const named = stepsOf(workflow).map((step) => {
+    const hasFreePlaces = placesOf(step) > (step.allOf?.length ?? 0);
+    if (step.groups === undefined && hasFreePlaces) return undefined;
+    const escalated = step.escalation?.decide === true ? step.escalation.groups : [];
+    return [...(step.allOf ?? []), ...(step.groups ?? []), ...escalated];
+  });
+  return named.includes(undefined) ? undefined : [...new Set(named.flatMap((one) => one ?? []))];
+}
+
 /**
  * The workflow once break-glass was asked for: one step with fewer places, for whoever could decide any step. It never
  * takes less than one approval, and never more than the workflow itself.

@@ -13,6 +13,7 @@ import { databaseCommands, withPsqlArguments } from './database.ts';
 import { doctorCommands, type DoctorView } from './doctor.ts';
 import { identityCommands } from './identity.ts';
 import { jobCommands } from './jobs.ts';
+import { leaverCommands } from './leavers.ts';
 import { notificationCommands } from './notifications.ts';
 import { exitCodeOf, exitCodes, printError } from './output.ts';
 import { peopleCommands } from './people.ts';
@@ -56,6 +57,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   identityCommands(program, context);
   databaseCommands(program, context);
   peopleCommands(program, context);
+  leaverCommands(program, context);
   serviceAccountCommands(program, context);
   connectionCommands(program, context);
   jobCommands(program, context);

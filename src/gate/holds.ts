@@ -83,7 +83,8 @@ export class HoldService {
     const step = this.#step(question);
     if (step === undefined) return { kind: 'none', reason: undefined };
     const { principals, dutiesOn, templates } = this.#options;
-    const principal = await principals.recentPrincipal(identity.principal);
+    // An approved loop goes on as a released statement does: by the groups that are known now, for as long as it may.
+    const principal = await principals.knownPrincipal(identity.principal);
     const duties = dutiesOn(principal, connection);
     const input = await this.#input(question);
     return templates.use({ principal, duties, sessionId: identity.sessionId, connection, step, input });

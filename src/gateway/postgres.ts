@@ -81,6 +81,8 @@ interface LiveSession extends SessionOwner {
   readonly gate: GateSession;
   readonly upstream: Upstream;
   readonly socket: net.Socket;
+  /** Set when its principal has not all the duties any more with which it was opened. */
+  readonly lostDuty: () => CountersignError | undefined;
 }
 
 /** A session that is known by whose it is, and not open yet. */
@@ -127,6 +129,14 @@ export class PostgresListener {
       ended++;
     }
     return ended;
+  }
+
+  /** Ends the sessions of those who have lost a duty with which they opened them. Call it when the rules have changed. */
+  endWithoutDuty(): void {
+    for (const { gate, lostDuty } of this.#sessions.values()) {
+      const error = lostDuty();
+      if (error !== undefined) gate.fail(error);
+    }
   }
 
   /** Ends every session with 57P01 and waits until their records are written. */
@@ -466,6 +476,7 @@ export class PostgresListener {
       socket,
       principalId: identity.principal.id,
       credentialUser: who.openedWith,
+      lostDuty: () => this.#lostDuty(session),
     });
     const greeting = new ByteSink(1024);
     encodeAuthenticationOk(greeting);
@@ -473,6 +484,9 @@ export class PostgresListener {
     encodeBackendKeyData(greeting, key.processId, key.secretKey);
     encodeReadyForQuery(greeting, 'I');
     socket.write(greeting.take());
+    // The rules may have changed while it was opened.
+    const lost = this.#lostDuty(session);
+    if (lost !== undefined) gate.fail(lost);
     if (limits.idleTimeoutMs > 0) {
       const text = `countersign: the session sent nothing for ${limits.idleTimeoutMs} ms`;
       idle = setTimeout(() => gate.fail(new CountersignError('idle_timeout', text)), limits.idleTimeoutMs);
@@ -503,6 +517,16 @@ export class PostgresListener {
     socket.on('close', () => gate.end('client disconnected'));
     if (rest.length > 0) gate.fromClient(rest);
     socket.resume();
+  }
+
+  #lostDuty({ identity, database }: OpenSession): CountersignError | undefined {
+    const { connections, dutiesOf } = this.#options;
+    const connection = connections.get(database);
+    const held = connection === undefined ? [] : dutiesOf(identity.principal, connection);
+    const lost = identity.duties.filter((duty) => !held.includes(duty));
+    if (lost.length === 0) return undefined;
+    const message = `countersign: the rules have changed, and you do not hold the duty ${lost.join(', ')} on ${database} any more`;
+    return new CountersignError('duty_missing', message, { hint: 'connect again to go on with what you still hold' });
   }
 
   async #finish({ identity, recording, chain, leave }: OpenSession, gate: GateSession, reason: string): Promise<void> {

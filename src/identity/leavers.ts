@@ -9,14 +9,16 @@
  * Taking away does not wait for anything that can fail: the mark is stored first, each step is tried whatever the others
  * do, and what failed is tried again, on every node, until it is done.
  */
+import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
 import type { Json } from '../lib/canonical-json.ts';
-import type { StoreOrTransaction, Store } from '../store/database.ts';
+import type { Database, Store, StoreOrTransaction } from '../store/database.ts';
 import {
   deleteLeaver,
   findLeaver,
   finishLeaver,
   insertLeaver,
+  leaverHumans,
   listLeavers,
   openGrantOwners,
   pendingRequestOwners,
@@ -64,15 +66,21 @@ const maxReasonLength = 1_000;
 
 export class Leavers {
   readonly #options: LeaversOptions;
+  /** Human -> their principals that were removed, as of the last `refresh`. */
+  #removed: ReadonlyMap<string, readonly string[]> = new Map();
 
   constructor(options: LeaversOptions) {
     this.#options = options;
   }
 
-  /** @throws CountersignError `principal_disabled` */
+  /**
+   * Asks the store, so that a removal counts at once and on every node. (That two names are one human, and that one of
+   * them was removed, may be known a moment later.)
+   * @throws CountersignError `principal_disabled`
+   */
   async check({ id, human }: Pick<Principal, 'id' | 'human'>): Promise<void> {
     const { store, humanKey } = this.#options;
-    const found = await findLeaver(store, [...new Set([id, human])], humanKey(human));
+    const found = await findLeaver(store, [id, human, ...(this.#removed.get(humanKey(human)) ?? [])]);
     if (found === undefined) return;
     throw disabled(id === found.principalId ? id : `${id} (as ${found.principalId})`);
   }
@@ -91,13 +99,12 @@ export class Leavers {
    * @throws CountersignError `input_invalid` for a service account: its owner may be a leaver, it may be disabled
    */
   async mark(store: StoreOrTransaction, { principalId, reason, source, by }: Removal): Promise<StoredLeaver> {
-    const { humanKey } = this.#options;
     const known = await findPrincipal(store, principalId);
     if (known?.kind === 'service') {
       throw new CountersignError('input_invalid', `${principalId} is a service account, and no person who can leave`);
     }
     const human = known?.human ?? principalId;
-    return insertLeaver(store, { principalId, source, human, humanKey: humanKey(human), reason, removedBy: by });
+    return insertLeaver(store, { principalId, source, human, reason, removedBy: by });
   }
 
   /** Takes away what a marked person has, if that was not done. */
@@ -115,6 +122,7 @@ export class Leavers {
         return otherwise;
       }
     };
+    await attempt(() => this.refresh(), undefined);
     await attempt(() => record({ type: 'person.removed', ...about }), undefined);
     const taken = await this.#takeAway(leaver, attempt);
     if (failures.length > 0) throw failures[0];
@@ -159,14 +167,23 @@ export class Leavers {
    * Lets somebody in again, with nothing of what they had. What another source said stays.
    * @returns false when this source had not removed them
    */
-  async reactivate({ principalId, reason, source, by }: Removal): Promise<boolean> {
-    const { store, record } = this.#options;
+  async reactivate(removal: Removal): Promise<boolean> {
+    return this.#options.store.transaction().execute((transaction) => this.unmark(transaction, removal));
+  }
+
+  /** As a part of somebody's transaction. */
+  async unmark(transaction: Transaction<Database>, { principalId, reason, source, by }: Removal): Promise<boolean> {
     const why = reasonOf(reason);
-    return store.transaction().execute(async (transaction) => {
-      if (!(await deleteLeaver(transaction, principalId, source))) return false;
-      await record({ type: 'person.reactivated', principal: principalId, source, reason: why, by });
-      return true;
-    });
+    if (!(await deleteLeaver(transaction, principalId, source))) return false;
+    await this.#options.record({ type: 'person.reactivated', principal: principalId, source, reason: why, by });
+    return true;
+  }
+
+  /** Learns who was removed, and who is whom by now. `sweep` does it, too. */
+  async refresh(): Promise<void> {
+    const { store, humanKey } = this.#options;
+    const removed = Map.groupBy(await leaverHumans(store), ({ human }) => humanKey(human));
+    this.#removed = new Map([...removed].map(([key, all]) => [key, all.map(({ principalId }) => principalId)]));
   }
 
   /** Newest first. */
@@ -180,6 +197,7 @@ export class Leavers {
    */
   async sweep(): Promise<void> {
     const { store, humanKey, steps, onError } = this.#options;
+    await this.refresh();
     for (const leaver of await recentLeavers(store)) {
       if (leaver.isOverdue) {
         await this.finish(leaver).catch(onError);

@@ -210,6 +210,17 @@ describe('a response is taken once', () => {
     assert.equal(outcomes.filter((one) => one.status === 'fulfilled').length, 1);
   });
 
+  it('also when two are there at one time', async () => {
+    const nodes = [login(), login()] as const;
+    for (let round = 0; round < 3; round++) {
+      const { options, relayState } = await begin(nodes[0]);
+      const outcomes = await Promise.allSettled(
+        nodes.map((node) => answer(node, goodResponse(options, keys), relayState)),
+      );
+      assert.equal(outcomes.filter((one) => one.status === 'fulfilled').length, 1);
+    }
+  });
+
   it('not at all without a request, with another one, or with that of another provider', async () => {
     const saml = login();
     const { options, relayState } = await begin(saml);
@@ -231,8 +242,7 @@ describe('a response is refused', () => {
     'without an audience': [{ conditions: '' }, /audience/i],
     'with a condition that is not understood': [
       {
-        conditions:
-          '<saml:AudienceRestriction><saml:Audience>x</saml:Audience></saml:AudienceRestriction><saml:Condition/>',
+        conditions: `<saml:AudienceRestriction><saml:Audience>${audience}</saml:Audience></saml:AudienceRestriction><saml:Condition/>`,
       },
       /condition/,
     ],
@@ -364,6 +374,37 @@ describe('signature wrapping', () => {
     // The request that all of them answered is still there for the true answer.
     const given = await answer(saml, goodResponse(options, keys), relayState);
     assert.ok('code' in given);
+  });
+});
+
+describe('the shape of a response', () => {
+  it('has everything where it belongs', () => {
+    const options = { idpIssuer, acsUrl, audience, inResponseTo: '_1' };
+    const assertion = signed(assertionXml(options), 'Assertion', keys);
+    readWhole(responseXml(options, assertion), '_1');
+    const refusedShape = (xml: string, message: RegExp) =>
+      assert.throws(() => readWhole(xml, '_1'), { code: 'saml_response_invalid', message });
+    const extensions = (inner: string) => `<samlp:Extensions>${inner}</samlp:Extensions>`;
+    refusedShape(responseXml(options, extensions(assertion)), /not where it belongs/);
+    const signature = /<ds:Signature[\s>].*<\/ds:Signature>/s.exec(assertion)?.[0] ?? '';
+    refusedShape(responseXml(options, extensions(signature) + assertion), /signature that is not where it belongs/);
+    const object = assertion.replace('</ds:Signature>', '<ds:Object>x</ds:Object></ds:Signature>');
+    refusedShape(responseXml(options, object), /holds objects/);
+    const transforms = assertion.replace(
+      'http://www.w3.org/2001/10/xml-exc-c14n#"/></ds:Transforms>',
+      'http://www.w3.org/2001/10/xml-exc-c14n#WithComments"/></ds:Transforms>',
+    );
+    assert.notEqual(transforms, assertion);
+    refusedShape(responseXml(options, transforms), /transforms/);
+    const sameId = responseXml(options, assertion).replace(
+      / ID="_response[^"]*"/,
+      / ID="_assertion[^"]*"/.exec(assertion)?.[0] ?? '',
+    );
+    refusedShape(sameId, /one ID/);
+    refusedShape(
+      responseXml(options, assertion).replaceAll('samlp:Response', 'samlp:LogoutResponse'),
+      /no SAML response/,
+    );
   });
 });
 

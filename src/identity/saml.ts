@@ -84,6 +84,11 @@ export class SamlLogin {
     return this.#options.providers.map(({ name, title }) => ({ name, title: title ?? name, kind: 'saml' }));
   }
 
+  /** Where browsers are sent. */
+  get entryPoints(): string[] {
+    return this.#options.providers.map(({ entryPoint }) => entryPoint);
+  }
+
   has(name: string): boolean {
     return this.#providers.has(name);
   }

@@ -365,6 +365,70 @@ void describe('ledger', () => {
     });
   });
 
+  describe('retries', () => {
+    const later = new Date(1_700_000_000_000 + 60_000);
+
+    async function failOne(chunkNo: number): Promise<void> {
+      for (;;) {
+        const ref = await lease('me', chunkNo);
+        await ledger.failAttempt(ref, 'disk full', true);
+        if ((await stateOf(chunkNo))?.state === 'failed') return;
+      }
+    }
+
+    void test('plan failed chunks again, with all their attempts, so often', async () => {
+      await failOne(1);
+      assert.equal((await stateOf(1))?.attempt, 3);
+      assert.equal(await ledger.retry(runId, 'erik', later, 1), 1);
+      await failOne(1);
+      assert.equal((await stateOf(1))?.attempt, 6);
+      for (let time = 2; time <= 5; time++) {
+        assert.equal(await ledger.retry(runId, 'erik', later), 1);
+        await failOne(1);
+      }
+      await assert.rejects(ledger.retry(runId, 'erik', later), refusal('limit_exceeded', /5 times/));
+      const retried = events.filter((event) => event.type === 'run.retried');
+      assert.deepEqual(retried[0]?.detail, { by: 'erik', chunks: [1] });
+      assert.equal(retried.length, 5);
+    });
+
+    void test('touch nothing else', async () => {
+      await sealOne();
+      await failOne(1);
+      await assert.rejects(ledger.retry(runId, 'erik', later, 0), refusal('chunk_not_available', /chunk 0/));
+      await assert.rejects(ledger.retry(runId, 'erik', later, 2), refusal('chunk_not_available', /chunk 2/));
+      await ledger.retry(runId, 'erik', later);
+      assert.deepEqual(
+        (await chunksOfRun(database.store, runId)).map((chunk) => chunk.state),
+        ['sealed', 'planned', 'planned'],
+      );
+    });
+
+    void test('open a failed run again, mixed, while its approval lasts', async () => {
+      for (const chunk of [0, 1, 2]) await failOne(chunk);
+      await ledger.finish(runId, facts);
+      now = later.getTime();
+      await assert.rejects(ledger.retry(runId, 'erik', later), refusal('grant_expired'));
+      now--;
+      assert.equal(await ledger.retry(runId, 'erik', later), 3);
+      const status = await ledger.status(runId);
+      assert.deepEqual([status.state, status.snapshot, status.failure], ['running', 'mixed', null]);
+      for (let index = 0; index < 3; index++) await sealOne();
+      assert.equal(parseManifest((await ledger.finish(runId, facts)).manifest ?? '').snapshot, 'mixed');
+      await assert.rejects(ledger.retry(runId, 'erik', later), refusal('run_not_open', /completed/));
+    });
+
+    void test('never open a killed run, and happen only when they are recorded', async () => {
+      await failOne(0);
+      broken = new Error('the log is full');
+      await assert.rejects(ledger.retry(runId, 'erik', later), /the log is full/);
+      assert.equal((await stateOf(0))?.state, 'failed');
+      broken = undefined;
+      await ledger.kill(runId, 'erik', 'enough');
+      await assert.rejects(ledger.retry(runId, 'erik', later), refusal('run_not_open', /killed/));
+    });
+  });
+
   void test('the status says how far it is', async () => {
     await sealOne();
     const status = await ledger.status(runId);

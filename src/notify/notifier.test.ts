@@ -134,9 +134,10 @@ function append(event: object): void {
   log.append(encodeEntry({ at, node: 'n1', ...event } as unknown as LogEvent));
 }
 
-/** A held statement of dora, in the store and in the log. */
-async function held(more: { expiresMs?: number; inStore?: boolean } = {}): Promise<string> {
+/** A held statement, of dora unless it is said, in the store and in the log. */
+async function held(more: { expiresMs?: number; inStore?: boolean; who?: string } = {}): Promise<string> {
   const id = `req_${++requests}`;
+  const { who = 'dora' } = more;
   const digestInputJson = grantInputJson(statementInput(`select * from customers where ssn = '${literal}'`));
   const createdAt = new Date(clock.now());
   const request = {
@@ -145,9 +146,9 @@ async function held(more: { expiresMs?: number; inStore?: boolean } = {}): Promi
     state: 'pending' as const,
     connection: 'crm',
     title: 'SELECT on customers <!channel>',
-    requesterId: 'dora',
-    requesterHuman: 'dora',
-    authors: [{ human: 'dora', name: 'dora', role: 'requester' as const }],
+    requesterId: who,
+    requesterHuman: who,
+    authors: [{ human: who, name: who, role: 'requester' as const }],
     job: undefined,
     jobVersion: undefined,
     sessionId: 'ses_1',
@@ -167,7 +168,7 @@ async function held(more: { expiresMs?: number; inStore?: boolean } = {}): Promi
     await database.store.transaction().execute((transaction) => insertRequest(transaction, request));
   }
   const { kind, connection, authors } = request;
-  append({ type: 'request.created', request: id, kind, connection, authors, principal: 'dora', human: 'dora' });
+  append({ type: 'request.created', request: id, kind, connection, authors, principal: who, human: who });
   return id;
 }
 
@@ -478,6 +479,13 @@ void describe('mail', () => {
           assert.doesNotMatch(data, /<!channel>.*<\/td>/);
         }
         server.mails.splice(0);
+        await held({ who: 'BOB' });
+        await turn(notifier);
+        assert.deepEqual(
+          server.mails.splice(0).map(({ to }) => to),
+          ['ann@example.test'],
+          'an approver who asks is not asked',
+        );
         append({ type: 'request.closed', request: id, state: 'approved', principal: 'ann', human: 'ann' });
         append({ type: 'run.completed', run: 'run_1', job: 'export', connection: 'crm', grant: 'g' });
         await turn(notifier);

@@ -28,7 +28,7 @@ void describe('posting to a receiver', () => {
     const { port } = new URL(sink.url);
     for (const host of ['127.0.0.1', 'localhost', '[::1]', '[::ffff:127.0.0.1]', '2130706433', '0x7f.1']) {
       assert.match(await refusal(`http://${host}:${port}/`, closed), /https/);
-      assert.match(await refusal(`https://${host}:${port}/`, closed), /this machine itself|cannot be reached/);
+      assert.match(await refusal(`https://${host}:${port}/`, closed), /this machine itself/);
     }
     assert.equal(sink.posts.length, 0, 'no byte came');
     const taken = await post(`${sink.url}/hook`, { 'x-a': 'b' }, '{"é":1}', onlyHere);

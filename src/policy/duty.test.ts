@@ -312,3 +312,51 @@ void test('an author whom nobody knows leaves nobody independent', () => {
   refused(mayDecide(policies, asker, unknown, 'approve'), 'duty_conflict', 'author-unknown', /X \(co-author\)/);
   refused(mayExecute(policies, asker, unknown), 'duty_conflict', 'author-unknown', /X/);
 });
+
+void test('a change of rules is decided by an admin or approver who did not ask for it, and executed by nobody', () => {
+  const change = request({
+    kind: 'policy',
+    connection: undefined,
+    authors: [{ human: 'rita', name: 'Rita', role: 'requester' }],
+  });
+  const asker = (who: string, ...duties: Duty[]) => ({ principal: principal(who), duties });
+  for (const duty of ['admin', 'approver'] as const) {
+    assert(mayDecide(policies, asker('ann', duty), change, 'approve').allowed, duty);
+    assert(mayRequest(policies, asker('rita', duty), 'policy', undefined).allowed, duty);
+    refused(
+      mayDecide(policies, asker('rita', duty), change, 'approve'),
+      'duty_conflict',
+      'approver-is-author',
+      /Rita|rita/,
+    );
+  }
+  for (const duty of ['designer', 'executor', 'auditor'] as const) {
+    refused(
+      mayDecide(policies, asker('ann', duty), change, 'approve'),
+      'duty_missing',
+      'approve-needs-approver',
+      /every connection/,
+    );
+    refused(
+      mayRequest(policies, asker('rita', duty), 'policy', undefined),
+      'duty_missing',
+      'change-needs-admin-or-approver',
+      /rules/,
+    );
+  }
+  // Of anything else an admin decides nothing.
+  refused(
+    mayDecide(policies, asker('ann', 'admin'), request(), 'approve'),
+    'duty_missing',
+    'approve-needs-approver',
+    /crm/,
+  );
+  for (const who of ['rita', 'ann']) {
+    refused(
+      mayExecute(policies, { principal: principal(who), duties: all }, change),
+      'forbidden',
+      'policy-is-applied',
+      /nobody executes/,
+    );
+  }
+});

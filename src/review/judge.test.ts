@@ -53,6 +53,12 @@ const statement: GrantEvidence = {
 };
 const held: JudgedExecutions = { ...chunk, executions: 1, requestId: 'req_1', runId: undefined, human: 'dana' };
 
+/** Dana's loop, approved by Eli: its grant stays open. */
+const loop = {
+  ...statement,
+  stored: { ...statement.stored, once: false, grantState: 'open' },
+} as GrantEvidence;
+
 const codes = (executed: JudgedExecutions, evidence: GrantEvidence | undefined, keyOf = humanKey) => [
   ...new Set(judge(executed, evidence, keyOf).map(({ code }) => code)),
 ];
@@ -73,6 +79,7 @@ void describe('an execution', () => {
   it('passed an approval if everything fits', () => {
     assert.deepEqual(judge(chunk, job, humanKey), []);
     assert.deepEqual(judge(held, statement, humanKey), []);
+    assert.deepEqual(judge({ ...held, executions: 5 }, loop, humanKey), []);
     // Logs of two nodes have no common order.
     assert.deepEqual(judge({ ...chunk, node: 'n2', index: 1 }, job, humanKey), []);
   });
@@ -84,6 +91,8 @@ void describe('an execution', () => {
     ['a grant that nobody consumed', ['not-consumed'], chunk, { ...job, consumed: [] }],
     ['a grant consumed after it', ['not-consumed'], { ...chunk, index: 12 }, job],
     ['a grant consumed twice', ['consumed-twice'], chunk, consumed({}, at(15))],
+    ['a loop that nobody began', ['not-consumed'], { ...held, executions: 5 }, { ...loop, consumed: [] }],
+    ['another human in a loop', ['another-executor'], { ...held, human: 'eve' }, loop],
     ['somebody else’s grant', ['another-executor'], { ...chunk, human: 'eva' }, job],
     ['an unknown session', ['another-executor'], { ...chunk, human: undefined }, job],
     ['nobody as executor', ['another-executor'], { ...chunk, human: '' }, consumed({ human: '' })],

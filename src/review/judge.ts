@@ -103,6 +103,11 @@ export function judge(
   ];
 }
 
+/** The grant of a loop stays open, and each step is a use of it: its first use is in the log as its consumption. */
+function isLoop({ stored, request }: GrantEvidence): boolean {
+  return request?.kind === 'statement' && stored?.once === false;
+}
+
 /** False where both are in one log and stand the other way round; logs of two nodes have no common order. */
 function inOrder(first: LogPlace, second: LogPlace): boolean {
   return first.node !== second.node || first.index < second.index;
@@ -110,9 +115,10 @@ function inOrder(first: LogPlace, second: LogPlace): boolean {
 
 function* consumption(
   executed: JudgedExecutions,
-  { consumed, created, request, stored }: GrantEvidence,
+  evidence: GrantEvidence,
   keyOf: KeyOfHuman,
 ): Generator<ExecutionProblem> {
+  const { consumed, created, request, stored } = evidence;
   const [first, second] = consumed;
   if (first === undefined || !inOrder(first, executed)) {
     yield { code: 'not-consumed', message: 'the log does not say before it that its grant was consumed' };
@@ -121,7 +127,8 @@ function* consumption(
   if (created !== undefined && !inOrder(created, first)) {
     yield { code: 'not-consumed', message: 'its grant was consumed before it was made' };
   }
-  if (second !== undefined) {
+  // A gateway that died between the event and the first use says it once more.
+  if (second !== undefined && !isLoop(evidence)) {
     yield { code: 'consumed-twice', message: `its grant was consumed ${consumed.length} times` };
   }
   const executor = keyOf(executed.human ?? '');
@@ -184,17 +191,15 @@ function* runOf({ runId }: JudgedExecutions, { runs, request }: GrantEvidence): 
   }
 }
 
-function* store(
-  { runId }: JudgedExecutions,
-  { stored, request, decisions }: GrantEvidence,
-  keyOf: KeyOfHuman,
-): Generator<ExecutionProblem> {
+function* store({ runId }: JudgedExecutions, evidence: GrantEvidence, keyOf: KeyOfHuman): Generator<ExecutionProblem> {
+  const { stored, request, decisions } = evidence;
   const differs = (message: string): ExecutionProblem => ({ code: 'store-differs', message });
   if (stored === undefined) {
     yield differs('the control store does not have its grant');
     return;
   }
-  if (stored.grantState !== 'consumed') yield differs(`its grant is ${stored.grantState} in the control store`);
+  if (stored.grantState !== 'consumed' && !isLoop(evidence))
+    yield differs(`its grant is ${stored.grantState} in the control store`);
   if (stored.requestState !== 'approved') yield differs(`its request is ${stored.requestState} in the control store`);
   if (request === undefined) return;
   if (stored.requestId !== request.id) yield differs('the control store ties its grant to another request');

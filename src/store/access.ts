@@ -198,12 +198,12 @@ export async function revokedBefore(store: StoreOrTransaction, startedBefore: Da
   return rows;
 }
 
-/** Who may not come in any more: ids, and humans in the form in which they are compared. */
+/** Who may not come in any more: ids, and the humans behind them. */
 export async function removedPeople(
   store: StoreOrTransaction,
 ): Promise<{ readonly ids: ReadonlySet<string>; readonly keys: ReadonlySet<string> }> {
-  const rows = await store.selectFrom('leavers').select(['principal_id', 'human_key']).execute();
-  return { ids: new Set(rows.map((row) => row.principal_id)), keys: new Set(rows.map((row) => row.human_key)) };
+  const rows = await store.selectFrom('leavers').select(['principal_id', 'human']).execute();
+  return { ids: new Set(rows.map((row) => row.principal_id)), keys: new Set(rows.map((row) => row.human)) };
 }
 
 export interface UnreviewedRow {

@@ -255,6 +255,7 @@ export interface ScimUsersTable {
   user_name_key: string;
   external_id: string | null;
   principal_id: string;
+  principal_key: string;
   active: boolean;
   resource: Json<object>;
   version: number;
@@ -282,7 +283,6 @@ export interface LeaversTable {
   principal_id: string;
   source: 'scim' | 'admin';
   human: string;
-  human_key: string;
   reason: string;
   removed_by: string;
   removed_at: Date;

@@ -9,7 +9,6 @@ export interface StoredLeaver {
   /** Who says so: each takes back its own word only. */
   readonly source: LeaverSource;
   readonly human: string;
-  readonly humanKey: string;
   readonly reason: string;
   /** Id of the principal, or the name of the service, that removed them. */
   readonly removedBy: string;
@@ -29,7 +28,6 @@ export async function insertLeaver(
       principal_id: leaver.principalId,
       source: leaver.source,
       human: leaver.human,
-      human_key: leaver.humanKey,
       reason: leaver.reason,
       removed_by: leaver.removedBy,
       removed_at: sql<Date>`now()`,
@@ -69,21 +67,23 @@ export async function finishLeaver(store: Store, leaver: StoredLeaver): Promise<
     .execute();
 }
 
-/** The first that is there for one of these principals, or for this human. */
+/** The first that is there of these principals. */
 export async function findLeaver(
   store: StoreOrTransaction,
   principalIds: readonly string[],
-  humanKey: string,
 ): Promise<StoredLeaver | undefined> {
   const row = await store
     .selectFrom('leavers')
     .selectAll()
-    .where((expression) =>
-      expression.or([expression('principal_id', 'in', principalIds), expression('human_key', '=', humanKey)]),
-    )
+    .where('principal_id', '=', sql<string>`any(${[...principalIds]})`)
     .limit(1)
     .executeTakeFirst();
   return row === undefined ? undefined : leaverOf(row);
+}
+
+/** Everybody who is removed, with the human behind the principal. */
+export async function leaverHumans(store: StoreOrTransaction): Promise<{ principalId: string; human: string }[]> {
+  return store.selectFrom('leavers').select(['principal_id as principalId', 'human']).distinct().execute();
 }
 
 /** Newest first. */
@@ -143,7 +143,6 @@ function leaverOf(row: Selectable<LeaversTable>): StoredLeaver {
     principalId: row.principal_id,
     source: row.source,
     human: row.human,
-    humanKey: row.human_key,
     reason: row.reason,
     removedBy: row.removed_by,
     removedAt: row.removed_at,

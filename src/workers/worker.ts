@@ -147,6 +147,7 @@ async function receive(message: ToWorker, socket: net.Socket | undefined): Promi
     case 'reload':
       try {
         running?.rules.replace(message.configuration);
+        running?.plane.listener.endWithoutDuty();
       } catch (error) {
         // Under old rules nothing may run on: another worker begins with the new ones.
         onError(error);

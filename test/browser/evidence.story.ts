@@ -89,7 +89,7 @@ describe('sessions', () => {
     await page.getByRole('button', { name: 'The statement before' }).click();
     await page.getByText('<script>alert(1)</script>', { exact: true }).first().waitFor();
     await page.getByText('NULL', { exact: true }).first().waitFor();
-    await page.getByRole('button', { name: 'Play' }).click();
+    await page.getByRole('button', { name: 'Play', exact: true }).click();
     await page.getByText('Statement 4 of 4').waitFor();
     assert.equal(await looks(), before + 1);
     await visit.end();

@@ -127,6 +127,43 @@ describe('runs', () => {
     }
   });
 
+  it('ten thousand chunks are one picture', async () => {
+    const { runId } = await startRun(world.harness, 'large');
+    const visit = await world.visit('erin', '/runs');
+    const { page } = visit;
+    await page.route('**/api/v1/runs/*/progress', async (route) => {
+      const response = await route.fetch();
+      const answer = (await response.json()) as Record<string, unknown>;
+      const states = 'E'.repeat(6_000) + 'F'.repeat(20) + 'S'.repeat(8) + 'P'.repeat(3_972);
+      const chunks = { planned: 3_972, leased: 0, streaming: 8, sealed: 6_000, failed: 20, blocked: 0 };
+      const chunkRows = Array.from({ length: 10_000 }, (_, chunk) => (chunk < 6_000 ? 50_000 : 0));
+      const slices = Array.from({ length: 100 }, (_, slice) => ({
+        atMs: Date.parse(String(answer['createdAt'])) + slice * 5_000,
+        rows: 2_000_000 + slice * 20_000,
+        bytes: 1,
+      }));
+      const more = {
+        states,
+        chunks,
+        chunkRows,
+        chunkCount: 10_000,
+        rows: 300_000_000,
+        timeline: slices,
+        sliceMs: 5_000,
+      };
+      await route.fulfill({ response, json: { ...answer, ...more } });
+    });
+    await page.goto(`/runs/${runId}`);
+    const slider = page.getByRole('slider', { name: 'Chunk' });
+    await slider.focus();
+    await slider.press('End');
+    await page.getByText('Chunk 9999: planned, 0 rows').waitFor();
+    await page.getByText('6,000 sealed').waitFor();
+    await visit.accessible();
+    await visit.picture('run-10000');
+    await visit.end();
+  });
+
   it('who may not stop a run reads why; who may is asked once more', async () => {
     const { runId } = await startRun(world.harness, 'killed');
     const designer = await world.visit('dana', `/runs/${runId}`);

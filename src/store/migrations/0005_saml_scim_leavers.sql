@@ -26,7 +26,8 @@ create table scim_users (
   user_name text not null,
   user_name_key text not null unique,   -- as names are compared: lower case
   external_id text,
-  principal_id text not null unique,
+  principal_id text not null,
+  principal_key text not null unique,   -- as humans are compared
   active boolean not null,
   resource jsonb not null,              -- the rest of the resource, as the client wrote it
   version integer not null,
@@ -59,11 +60,9 @@ create table leavers (
   principal_id text not null,
   source text not null check (source in ('scim', 'admin')),
   human text not null,
-  human_key text not null,
   reason text not null,
   removed_by text not null,
   removed_at timestamptz not null,
   finished_at timestamptz,
   primary key (principal_id, source)
 );
-create index leavers_human on leavers (human_key);

@@ -32,7 +32,7 @@ async function executionsOf(runId: string, signal: AbortSignal): Promise<readonl
 
 export function ApprovalProof({ runId }: { readonly runId: string }) {
   const query = useQuery({
-    queryKey: ['runs', runId, 'executions'],
+    queryKey: ['audit', runId],
     queryFn: ({ signal }) => executionsOf(runId, signal),
   });
   return (

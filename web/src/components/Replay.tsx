@@ -4,7 +4,8 @@ import { IconPlayerPause, IconPlayerPlay, IconPlayerSkipBack, IconPlayerSkipForw
 import { useQuery } from '@tanstack/react-query';
 import { useEffect, useMemo, useState } from 'react';
 import { count } from '../lib/format.ts';
-import { readRecording, type Recording, type Scene } from '../lib/replay.ts';
+import type { Recording, Scene } from '../lib/recording.ts';
+import { readRecording } from '../lib/replay.ts';
 import { Loaded } from './Loaded.tsx';
 import { SceneView } from './SceneView.tsx';
 import './Replay.css';

@@ -29,7 +29,7 @@ interface Manifest {
 
 export function RunManifest({ run: { runId } }: { readonly run: Pick<RunProgress, 'runId'> }) {
   const query = useQuery({
-    queryKey: ['runs', runId, 'manifest'],
+    queryKey: ['manifest', runId],
     queryFn: async ({ signal }) => {
       const text = await (await send(`/runs/${encodeURIComponent(runId)}/manifest`, { signal })).text();
       const digest = toHex(await sha256(new TextEncoder().encode(text)));

@@ -2,7 +2,7 @@
 import { Alert, Button, Group, Stack, Table, Text } from '@mantine/core';
 import { useState } from 'react';
 import { count, moment, plural } from '../lib/format.ts';
-import type { Scene } from '../lib/replay.ts';
+import type { Scene } from '../lib/recording.ts';
 import { Code } from './Code.tsx';
 import { Plain } from './Plain.tsx';
 import { Sheet } from './Sheet.tsx';

@@ -64,7 +64,7 @@ async function saidBy(response: Response): Promise<{ code?: string; message?: st
 
 /** `/requests?state=pending&limit=50`; members that are undefined or empty are left out. */
 export function withQuery(path: string, query: Readonly<Record<string, string | number | undefined>>): string {
-  const filled = Object.entries(query).flatMap(([name, value]) =>
+  const filled = Object.entries(query).flatMap(([name, value]): [string, string][] =>
     value === undefined || value === '' ? [] : [[name, String(value)]],
   );
   return filled.length === 0 ? path : `${path}?${new URLSearchParams(filled).toString()}`;

@@ -56,7 +56,7 @@ export class ProvenEntries {
   }
 }
 
-export async function checkApproval(execution: Execution, entries: ProvenEntries): Promise<ApprovalCheck> {
+export async function checkApproval(execution: Execution, entries: Pick<ProvenEntries, 'at'>): Promise<ApprovalCheck> {
   const problems: string[] = [];
   const steps: ApprovalCheck['steps'][number][] = [];
   const read = async (what: string, type: string, place: LogPlace | undefined): Promise<Entry | undefined> => {

@@ -40,7 +40,7 @@ export function AuditPage() {
 
 function Executions() {
   const query = useInfiniteQuery({
-    queryKey: ['runs', 'executions'],
+    queryKey: ['audit', 'executions'],
     queryFn: ({ pageParam, signal }) =>
       api<ExecutionReport>(withQuery('/audit/executions', { before: pageParam, limit: 100 }), { signal }),
     initialPageParam: undefined as string | undefined,

@@ -31,7 +31,7 @@ export function SessionPage() {
 function Session({ id }: { readonly id: string }) {
   const [seek, setSeek] = useState<{ readonly ms: number; readonly turn: number }>();
   const query = useQuery({
-    queryKey: ['sessions', id],
+    queryKey: ['session', id],
     queryFn: ({ signal }) => api<SessionSummary>(`/sessions/${encodeURIComponent(id)}`, { signal }),
   });
   return (
@@ -101,7 +101,7 @@ function Overview({ session }: { readonly session: SessionSummary }) {
 
 function Statements({ id, show }: { readonly id: string; readonly show: (at: string) => void }) {
   const query = useInfiniteQuery({
-    queryKey: ['sessions', id, 'statements'],
+    queryKey: ['session', id, 'statements'],
     queryFn: ({ pageParam, signal }) =>
       api<Timeline>(withQuery(`/sessions/${encodeURIComponent(id)}/statements`, { from: pageParam }), { signal }),
     initialPageParam: undefined as number | undefined,
