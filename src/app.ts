@@ -3,14 +3,10 @@
  * that with a configuration file, signals and a server log.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import type net from 'node:net';
 import path from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { pino, type Logger } from 'pino';
-import type { ScimService } from './api/scim.ts';
 import { buildApi } from './api/server.ts';
-import type { ApiConnection, ApiServices } from './api/services.ts';
+import type { ApiServices } from './api/services.ts';
 import { GrantService } from './approvals/grants.ts';
 import { inheritedBy } from './approvals/inheritance.ts';
 import { RequestService } from './approvals/requests.ts';
@@ -18,7 +14,6 @@ import { TemplateService } from './approvals/templates.ts';
 import { RuleService, rulesInForce } from './approvals/rule-service.ts';
 import { generateLogKey } from './audit/checkpoint.ts';
 import { encodeEntry, type LogEvent } from './audit/events.ts';
-import type { FollowedLog } from './audit/follower.ts';
 import { hasEntry } from './audit/find-entry.ts';
 import { TransparencyLog } from './audit/log.ts';
 import { replaySession } from './audit/replay.ts';
@@ -30,60 +25,31 @@ import type { Configuration } from './config/schema.ts';
 import { asCountersignError, CountersignError } from './errors.ts';
 import type { ControlPlane } from './gate/control-plane.ts';
 import { HoldService } from './gate/holds.ts';
-import { GateReader } from './gate/reader.ts';
 import { stepOfInput } from './gate/template-steps.ts';
 import { listen } from './gateway/addresses.ts';
-import {
-  DataPlane,
-  LiveRules,
-  openRecordings,
-  readTls,
-  type DataPlaneOptions,
-  type WiredConnection,
-} from './gateway/data-plane.ts';
-import { accessWorld, examination, unapprovedOf } from './gateway/examination.ts';
+import { LiveRules, openRecordings, readTls } from './gateway/data-plane.ts';
 import type { SessionMatch } from './gateway/postgres.ts';
-import { Seats, seatKeeper } from './gateway/seats.ts';
-import type { TargetIdentity } from './gateway/target.ts';
-import { AccountAccess, isKey } from './identity/account-access.ts';
-import { CodeFlow } from './identity/code-flow.ts';
-import { CredentialService } from './identity/credentials.ts';
-import { PrincipalDirectory } from './identity/directory.ts';
-import { FreshGroups } from './identity/fresh-groups.ts';
-import { Humans } from './identity/humans.ts';
-import { Leavers } from './identity/leavers.ts';
-import { PageLogin } from './identity/page-login.ts';
+import { isKey } from './identity/account-access.ts';
 import type { Principal } from './identity/principal.ts';
-import { Revocations } from './identity/revocations.ts';
-import { IdentityProviders } from './identity/providers.ts';
-import { SamlLogin } from './identity/saml.ts';
-import { groupsChanged, ScimDirectory, type ScimDirectoryOptions } from './identity/scim.ts';
-import { ServiceAccounts } from './identity/service-accounts.ts';
-import { SessionRefresh } from './identity/session-refresh.ts';
-import { WebSessions } from './identity/web-sessions.ts';
 import { Ledger } from './jobs/ledger.ts';
 import { JobRepository } from './jobs/repository.ts';
 import { RunService } from './jobs/runs.ts';
 import { draftFromSession } from './jobs/session-draft.ts';
-import { JobSubmission, type JobConnection } from './jobs/submission.ts';
-import { sha256Hex, type Json } from './lib/canonical-json.ts';
+import { JobSubmission } from './jobs/submission.ts';
+import { type Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { tryMask } from './masking/trial.ts';
-import { notifierFor } from './notify/setup.ts';
-import { humanKey, type PolicyConnection } from './policy/entities.ts';
-import { examineAccounts, runDoctor, type DoctorReport } from './review/doctor.ts';
-import { Executions } from './review/executions.ts';
-import { AccessView } from './review/facts.ts';
-import { AccessReviews } from './review/reviews.ts';
+import { runDoctor } from './review/doctor.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
-import { unreviewedBreakGlass } from './store/access.ts';
 import { openStore } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
-import type { SeenPrincipal } from './store/principals.ts';
 import { reserveSample } from './store/samples.ts';
 import { finishAbandonedSessions, finishLostSessions, finishSession, insertSession } from './store/sessions.ts';
-import { WorkerPool, type WorkerPoolOptions } from './workers/pool.ts';
+import { startCarrier } from './wiring/carrier.ts';
+import { describeConnection, need, withPlanning } from './wiring/connections.ts';
+import { wireIdentity } from './wiring/identity.ts';
+import { wireReview } from './wiring/review.ts';
 
 export interface AppOptions {
   readonly configuration: Configuration;
@@ -110,12 +76,6 @@ export interface App {
   /** Publishes the log up to now. */
   checkpoint(): Promise<string>;
   close(): Promise<void>;
-}
-
-/** One connection with everything that works on it. */
-interface Wired extends WiredConnection {
-  readonly job: JobConnection;
-  readonly policy: PolicyConnection;
 }
 
 const hourMs = 60 * 60_000;
@@ -178,119 +138,30 @@ export async function startApp(options: AppOptions): Promise<App> {
       for (const { target } of wired.values()) await target.close();
     });
 
-    const humans = new Humans({ store, clock, record });
-    await humans.adopt(configuration.identity.links);
-    humans.start(onError);
-    closing.push(() => Promise.resolve(humans.close()));
-    const directory = new PrincipalDirectory({ store, clock, humans, onChanged: (id) => credentials.forget(id) });
-    await finishAbandonedSessions(store, node, new Date(clock.now()));
-    const { identity } = configuration;
-    /** Groups that are kept here count instead of those that a provider tells. */
-    const managedGroups = async (principalId: string) =>
-      (await scim?.directory.groupsOf(principalId)) ?? (await access.groupsOf(principalId));
-    const providers = new IdentityProviders({ identity, clock, managedGroups });
-    const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
-    const access = new AccountAccess({ store, clock, ownerUnseenMs });
-    const current = (principal: Principal) => access.current(principal);
-    const leavers: Leavers = new Leavers({
-      store,
-      record,
-      humanKey: (human) => humans.keyOf(human),
-      steps: {
-        endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
-        revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
-        endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
-        withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
-        voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
-        disableServiceAccounts: async (human, reason) => (await accounts.disableOwnedBy(human, reason)).length,
-      },
-      onError,
-    });
-    const scim = scimService(configuration, {
-      store,
-      record,
-      clock,
-      leavers,
-      endSessions: (principalId, error) => carrier.endSessions({ principalId }, error),
-      onError,
-    });
-    const admit = async (principal: Principal): Promise<Principal> => {
-      await leavers.check(principal);
-      const now = await current(principal);
-      if (now === undefined) {
-        throw new CountersignError('principal_disabled', `countersign: ${principal.id} may not come in any more`);
-      }
-      return scim === undefined ? now : scim.directory.admit(now);
-    };
-    const enter = async (principal: SeenPrincipal): Promise<Principal> => {
-      const admitted = await admit(principal);
-      // Groups that are kept here (SCIM, accounts) are those of now, whatever the age of the proof.
-      const groupsAt = admitted === principal ? principal.groupsAt : new Date(clock.now());
-      return directory.seen({ ...principal, groups: admitted.groups, groupsAt });
-    };
-    /** At the opening of a session, which was decided a moment ago. */
-    const stillThere = async (principal: Principal): Promise<void> => {
-      const { groups } = await admit(principal);
-      if (!isDeepStrictEqual(new Set(groups), new Set(principal.groups))) throw groupsChanged(principal.id);
-    };
-    await leavers.refresh();
-    const enterAsProved = async (principal: SeenPrincipal): Promise<Principal> => {
-      await access.admit(principal);
-      return enter(principal);
-    };
-    const verifyToken = async (token: string): Promise<Principal> =>
-      isKey(token) ? enter(await access.verify(token)) : enterAsProved(await providers.verify(token));
-    const webSessions = new WebSessions({
-      store,
-      record,
-      clock,
-      random: randomBytes,
-      key: keys.secret('web-sessions.key'),
-      ttlMs: configuration.api.webSessionTtlMs,
-      idleMs: configuration.api.webSessionIdleMs,
-    });
-    const flows = new Map(
-      providers.oidc.map((one) => {
-        const { issuer, audience, web, title } = one;
-        return [one.name, { flow: new CodeFlow({ issuer, audience, ...web, clock }), title }] as const;
-      }),
-    );
-    const sessionRefresh = new SessionRefresh({ webSessions, providers, flowOf: (name) => flows.get(name)?.flow });
-    const freshGroups = new FreshGroups({
-      providers,
-      directory,
-      managedGroups,
-      refresh: (cookie) => sessionRefresh.refresh(cookie),
-      admit,
-      groupsMaxAgeMs: identity.groupsMaxAgeMs,
-      clock,
-    });
-    const credentials = new CredentialService({ store, record, clock, random: randomBytes, current });
-    const revocations = new Revocations({
-      store,
-      clock,
-      end: (credentialUser, error) => carrier.endSessions({ credentialUser }, error),
-    });
+    const ended = (match: SessionMatch, error: CountersignError) => carrier.endSessions(match, error);
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
-    const dutiesNow = async (principal: Principal, connection: string) =>
-      dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const isAdmin = (principal: Principal) =>
       [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
-    const accounts = new ServiceAccounts({
+    let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
+    const pageUrl = () => publicUrl ?? '';
+    const identity = await wireIdentity({
+      configuration,
       store,
-      clock,
-      random: randomBytes,
-      humans,
       record,
+      clock,
+      keys,
       isAdmin,
-      keyMaxTtlMs,
-      endAccess: async (account, by) => {
-        await credentials.revokeAllOf(account, by);
-        await revocations.check();
-      },
-      endRevoked: () => revocations.check(),
+      publicUrl: pageUrl,
+      endSessions: ended,
+      withdrawRequest: (id, reason) => requests.withdraw(id, { reason }),
+      voidGrant: (grantId, reason) => grants.void({ grantId }, reason),
+      onError,
     });
-    await accounts.adopt(identity.serviceAccounts);
+    closing.push(() => Promise.resolve(identity.close()));
+    const { humans, admit, stillThere, verifyToken, freshGroups, credentials, revocations, accounts } = identity;
+    await finishAbandonedSessions(store, node, new Date(clock.now()));
+    const dutiesNow = async (principal: Principal, connection: string) =>
+      dutiesOn(await freshGroups.knownPrincipal(principal), connection);
     const policyConnection = (name: string) => wired.get(name)?.policy;
     const services = {
       store,
@@ -403,7 +274,6 @@ export async function startApp(options: AppOptions): Promise<App> {
     const changedSession = (sessionId: string) =>
       void notifyChange(store, 'sessions', sessionId).catch(() => undefined);
 
-    let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const holds = new HoldService({
       requests,
       grants,
@@ -516,70 +386,22 @@ export async function startApp(options: AppOptions): Promise<App> {
     // Nobody is accepted any more, then the sessions end, and with them the last connections.
     closing.push(async () => void servers.close().catch(onError));
 
-    const keyOf = (human: string) => humans.keyOf(human);
-    const executions = new Executions({
+    const { executions, view, notifier, reviews, examined } = wireReview({
       store,
-      log: followedLog(log),
-      node,
-      keyOf,
-    });
-    const examined = () =>
-      examination({
-        configuration: rules.configuration,
-        configurationFile,
-        connections,
-        store,
-        now: () => clock.now(),
-        keyOf,
-        fileRules,
-      });
-    const view = new AccessView({
-      store,
-      clock,
-      keyOf,
-      world: () => accessWorld(rules.configuration, store, keyOf),
-      executions: (ask) => executions.report(ask),
-      unapproved: unapprovedOf(
-        () => rules.policies,
-        () => rules.configuration,
-      ),
-      accounts: (names) => examineAccounts(examined(), names),
-      breakGlass: async (names) => (await unreviewedBreakGlass(store)).filter((one) => names.includes(one.connection)),
-      unusedAfterMs: configuration.review.unusedAfterMs,
-    });
-    const notifier = notifierFor({
-      store,
-      log: followedLog(log),
+      log,
       node,
       clock,
-      configuration: () => rules.configuration,
-      keyOf,
-      publicUrl: () => publicUrl ?? '',
+      humans,
+      record,
+      rules,
+      connections,
+      fileRules,
+      configurationFile,
+      publicUrl: pageUrl,
       note: (entry) => note({ ...entry, ...event() }),
       onError,
     });
     closing.push(() => notifier.close());
-    const reviews = new AccessReviews({ store, record, clock, humans, view });
-    const pageUrl = () => publicUrl ?? '';
-    const pageLogin = new PageLogin({
-      store,
-      clock,
-      webSessions,
-      flows,
-      verifyLogin: async (provider, tokens, nonce) =>
-        enterAsProved(await providers.verifyLogin(provider, { ...tokens, nonce })),
-      publicUrl: pageUrl,
-    });
-
-    const samlLogin = new SamlLogin({
-      providers: configuration.identity.providers.filter((one) => one.kind === 'saml'),
-      readFile: (file) => readFileSync(file, 'utf8'),
-      store,
-      record,
-      clock,
-      random: randomBytes,
-      publicUrl: pageUrl,
-    });
 
     const apiServices: ApiServices = {
       version,
@@ -591,21 +413,21 @@ export async function startApp(options: AppOptions): Promise<App> {
       logDirectory,
       note,
       encode: encodeEntry,
-      cliLogins: providers.cliLogins,
-      pageLogin,
-      samlLogin,
-      leavers,
-      scim,
-      webSessions,
+      cliLogins: identity.providers.cliLogins,
+      pageLogin: identity.pageLogin,
+      samlLogin: identity.samlLogin,
+      leavers: identity.leavers,
+      scim: identity.scim,
+      webSessions: identity.webSessions,
       admit,
-      enter,
+      enter: identity.enter,
       publicUrl: pageUrl,
       gateway: { host, port: servers.port, ...postgres.advertise, tls: postgres.tls !== undefined },
       verifyToken,
       freshPrincipal: (principal, proof) => freshGroups.freshPrincipal(principal, proof),
       dutiesOn,
       connectionNames: () => [...wired.keys()],
-      describeConnection: (name) => describe(need(wired, name)),
+      describeConnection: (name) => describeConnection(need(wired, name)),
       connectionLabels: (name) => wired.get(name)?.configuration.labels,
       inheritedBy: (labels) => inheritedBy(labels, rules.configuration),
       testConnection: async (name) => {
@@ -676,21 +498,21 @@ export async function startApp(options: AppOptions): Promise<App> {
       ledger.sweep().catch(onError);
       credentials.sweep().catch(onError);
       executions.catchUp().catch(onError);
-      webSessions.sweep().catch(onError);
-      samlLogin.sweep().catch(onError);
+      identity.webSessions.sweep().catch(onError);
+      identity.samlLogin.sweep().catch(onError);
     }, sweepMs);
     const tell = setInterval(() => void notifier.work().catch(onError), tellMs);
     closing.push(() => Promise.resolve(clearInterval(tell)));
     const observe = setInterval(() => void view.observe().catch(onError), hourMs / 4);
     closing.push(() => Promise.resolve(clearInterval(observe)));
-    await view.observe();
     closing.push(() => Promise.resolve(clearInterval(sweep)));
     const leaversSweep = setInterval(() => {
-      leavers.sweep().catch(onError);
-      scim?.directory.sweep().catch(onError);
+      identity.leavers.sweep().catch(onError);
+      identity.scim?.directory.sweep().catch(onError);
     }, configuration.identity.leaversPollMs);
     closing.push(() => Promise.resolve(clearInterval(leaversSweep)));
 
+    await view.observe();
     ruleService.watch();
 
     return {
@@ -727,111 +549,12 @@ function warnOfFile(logger: Logger, rules: RuleService): void {
   );
 }
 
-/** What its own planning needs of a connection. */
-function withPlanning({ configuration, target, listener }: WiredConnection): Wired {
-  const { name, labels, engine, searchPath } = configuration;
-  const { gate } = listener;
-  return {
-    configuration,
-    target,
-    listener,
-    job: {
-      gate,
-      reader: new GateReader({ connection: gate, query: (sql) => target.query(sql) }),
-      searchPath,
-      target: async () => {
-        const { serverVersion: _version, ...identity }: TargetIdentity = await target.identity();
-        return { ...identity, engine };
-      },
-    },
-    policy: { name, labels, engine },
-  };
-}
-
-/** Whoever carries the sessions: this process itself, or its workers. */
-interface Carrier {
-  accept(socket: net.Socket, isLocal: boolean): void;
-  /** Resolves when they are over. */
-  endSessions(match: SessionMatch, error: CountersignError): Promise<void>;
-  reload(configuration: Configuration): void;
-  readonly workers: readonly number[];
-  close(): Promise<void>;
-}
-
-type CarrierParts = Omit<DataPlaneOptions, 'seats' | 'cancelElsewhere' | 'log'> & {
-  readonly log: TransparencyLog;
-  readonly onLost: WorkerPoolOptions['onLost'];
-};
-
-async function startCarrier(parts: CarrierParts): Promise<Carrier> {
-  const { workers, limits } = parts.configuration.gateway;
-  const seats = new Seats(limits);
-  if (workers === 1) {
-    const plane = await DataPlane.start({ ...parts, seats: seatKeeper(seats), cancelElsewhere: () => undefined });
-    return {
-      accept: (socket, isLocal) => plane.listener.accept(socket, isLocal),
-      endSessions: async (match, error) => void plane.listener.endSessions(match, error),
-      reload: () => plane.listener.endWithoutDuty(),
-      workers: [],
-      close: () => plane.close(),
-    };
-  }
-  const pool = await WorkerPool.start({ ...parts, workers, seats });
-  return {
-    accept: (socket, isLocal) => pool.accept({ socket, isLocal }),
-    endSessions: (match, error) => pool.endSessions(match, error),
-    reload: (configuration) => pool.reload(configuration),
-    get workers() {
-      return pool.pids;
-    },
-    close: () => pool.close(),
-  };
-}
-
-/** A target that cannot be asked hides its columns, not its connection. */
-async function describe({ listener, configuration }: Wired): Promise<ApiConnection> {
-  const { gate } = listener;
-  const { name, engine, labels, host, port, database, tls } = configuration;
-  const facts = { name, engine, labels, target: { host, port, database, tls: tls.mode } };
-  const snapshot = await gate.refresh().catch(asCountersignError);
-  if (snapshot instanceof CountersignError) {
-    return { ...facts, masks: [], problem: { code: snapshot.code, message: snapshot.message } };
-  }
-  const masks = snapshot.catalogue.relations.flatMap((relation) =>
-    relation.columns.flatMap((column) => {
-      const rule = gate.masking.columnRule(relation.schema, relation.name, column.name);
-      if (rule === undefined) return [];
-      const mask = typeof rule.mask === 'string' ? rule.mask : rule.mask.kind;
-      return [{ column: `${relation.schema}.${relation.name}.${column.name}`, mask, rule: rule.id }];
-    }),
-  );
-  return { ...facts, masks, problem: null };
-}
-
-function need(wired: ReadonlyMap<string, Wired>, name: string): Wired {
-  const one = wired.get(name);
-  if (one === undefined)
-    throw new CountersignError('connection_unknown', `there is no connection ${JSON.stringify(name)}`);
-  return one;
-}
-
 function logKeys(keys: KeyFolder, node: string): { origin: string; privateKeyPem: string; verifierKey: string } {
   const text = keys.text('log.json', () => {
     const origin = `countersign/${node}`;
     return `${JSON.stringify({ origin, ...generateLogKey(origin) })}\n`;
   });
   return JSON.parse(text) as { origin: string; privateKeyPem: string; verifierKey: string };
-}
-
-/** The log as those see it who follow it. */
-function followedLog(log: TransparencyLog): FollowedLog {
-  return {
-    checkpoint: () => log.checkpoint(),
-    get publishedSize() {
-      return log.publishedSize;
-    },
-    read: readerFor(log.directory),
-  };
 }
 
 function cannotListen(what: string, { host, port }: { host: string; port: number }, cause: unknown): CountersignError {
@@ -853,61 +576,6 @@ function errorHandler(logger: Logger): (cause: unknown) => CountersignError {
     if (error.code === 'internal') logger.error({ err: cause }, 'unexpected error');
     return error;
   };
-}
-
-/** The SCIM server, where there is one. */
-function scimService(
-  { identity }: Configuration,
-  parts: Omit<ScimDirectoryOptions, 'configuration' | 'providerNames' | 'fold'>,
-): ScimService | undefined {
-  const { scim: configuration, providers } = identity;
-  if (configuration === undefined) return undefined;
-  const providerNames = providers.map(({ name }) => name);
-  return {
-    directory: new ScimDirectory({ ...parts, configuration, providerNames, fold: humanKey }),
-    tokenHash: configuration.tokenHash ?? scimTokenHash(configuration.token && readSecret(configuration.token)),
-    requestsPerMinute: configuration.requestsPerMinute,
-  };
-}
-
-function scimTokenHash(token: string | undefined): string {
-  if (token !== undefined && token.length >= 32) return sha256Hex(token);
-  throw new CountersignError('configuration_invalid', 'identity.scim.token must have at least 32 characters');
-}
-
-/** `countersign doctor --config FILE`: looks at the file, its targets and its control store, and starts nothing. */
-export async function doctor(configFile: string): Promise<DoctorReport> {
-  const configuration = loadConfiguration(configFile);
-  await loadParser();
-  // Masks are worked out and none is made: any key will do.
-  const rules = new LiveRules(configuration, randomBytes(32));
-  const connections = rules.wire(systemClock);
-  const { store } = openStore(readSecret(configuration.store.url), { maxConnections: 2 });
-  try {
-    const reached = await store
-      .selectFrom('principals')
-      .select('id')
-      .limit(1)
-      .execute()
-      .then(
-        () => store,
-        (cause: unknown) => ({ unreachable: `the control store cannot be used: ${messageOf(cause)}` }),
-      );
-    return await runDoctor(
-      examination({
-        configuration,
-        configurationFile: configFile,
-        connections,
-        store: reached,
-        now: Date.now,
-        keyOf: humanKey,
-        fileRules: rulesOf(configuration),
-      }),
-    );
-  } finally {
-    for (const { target } of connections.values()) await target.close();
-    await store.destroy();
-  }
 }
 
 /** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */

@@ -16,7 +16,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     await serve(configFile, version);
   },
   doctor: async (configFile) => {
-    const { doctor } = await import('./app.ts');
+    const { doctor } = await import('./wiring/doctor.ts');
     return doctor(configFile);
   },
 });

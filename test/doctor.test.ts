@@ -8,7 +8,7 @@ import pg from 'pg';
 import { makeCertificate } from '../demo/certificate.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../demo/embedded-postgres.ts';
 import { startOidcProvider } from '../demo/oidc-provider.ts';
-import { doctor } from '../src/app.ts';
+import { doctor } from '../src/wiring/doctor.ts';
 import type { DoctorReport } from '../src/review/doctor.ts';
 import { openStore } from '../src/store/database.ts';
 import { migrate } from '../src/store/migrate.ts';

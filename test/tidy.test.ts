@@ -28,6 +28,7 @@ const order = [
   { place: 'gateway', mainFile: 'gateway/postgres.ts' },
   { place: 'workers', mainFile: 'workers/pool.ts' },
   { place: 'api', mainFile: 'api/server.ts' },
+  { place: 'wiring', mainFile: 'wiring/identity.ts' },
   { place: 'app.ts', mainFile: 'app.ts' },
   { place: 'cli', mainFile: 'cli/program.ts' },
   { place: 'bin.ts', mainFile: 'bin.ts' },
