@@ -111,7 +111,8 @@ void describe('an ID token', () => {
     const jwt = await local.sign(id);
     const verify = async (claims: Record<string, unknown>) =>
       verifier.verifyIdToken(jwt, { ...ask, accessToken: await local.sign(claims) });
-    assert.deepEqual((await verify({ groups })).groups, groups);
+    const dora = await verify({ groups, name: 'Dora', email: 'd@example.test' });
+    assert.deepEqual([dora.groups, dora.displayName, dora.email], [groups, 'Dora', 'd@example.test']);
     assert.equal(local.asked.get('/userinfo'), undefined);
     await refused(verify({ groups, sub: 'emil' }), 'token_invalid', /another subject/);
     await refused(verify({ groups: 7 }), 'groups_claim_missing', /not a list/);
@@ -137,6 +138,25 @@ void describe('an ID token', () => {
       await refused(verify({}, 500), 'identity_provider_unreachable', /cannot be used/);
       await refused(verify([]), 'identity_provider_unreachable', /cannot be used/);
     }
+  });
+
+  void test('has name and address from where they are, and only an address that nobody calls unverified', async () => {
+    const verify = async (own: object, told: object | undefined, status = 200) => {
+      if (told === undefined) delete local.answers['/userinfo'];
+      else local.answers['/userinfo'] = json(told, status);
+      const jwt = await local.sign({ ...id, groups, ...own });
+      const { displayName, email } = await verifier.verifyIdToken(jwt, { ...ask, accessToken: 'opaque' });
+      return [displayName, email];
+    };
+    const told = { sub: 'dora', name: 'Dora', email: 'd@example.test' };
+    assert.deepEqual(await verify({}, told), ['Dora', 'd@example.test']);
+    assert.deepEqual(await verify({ name: 'D.' }, told), ['D.', 'd@example.test']);
+    assert.deepEqual(await verify({}, { ...told, email_verified: false }), ['Dora', undefined]);
+    const unverified = { email: 'd@example.test', email_verified: false };
+    assert.deepEqual(await verify(unverified, { ...told, email: 'other@example.test' }), ['Dora', undefined]);
+    assert.deepEqual(await verify({}, { ...told, sub: 'emil' }), ['dora', undefined], 'of another subject');
+    assert.deepEqual(await verify({}, told, 500), ['dora', undefined]);
+    assert.deepEqual(await verify({}, undefined), ['dora', undefined]);
   });
 
   void test('without groups anywhere, or with too many to list, is refused', async () => {

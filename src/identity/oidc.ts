@@ -103,6 +103,15 @@ export const defaultAlgorithms: readonly string[] = ['RS256', 'ES256', 'PS256', 
 const asymmetric = /^(RS|PS|ES)(256|384|512)$|^EdDSA$|^Ed25519$/;
 const maxTokenLength = 32 * 1024;
 
+interface ClaimsBehind {
+  /** The access token's, where it is for us. */
+  readonly access: () => Promise<Claims | undefined>;
+  /** Userinfo's. */
+  readonly told: () => Promise<Claims | undefined>;
+}
+
+const nothing = (): Promise<undefined> => Promise.resolve(undefined);
+
 export class TokenVerifier {
   readonly name: string;
   readonly #options: TokenVerifierOptions;
@@ -205,20 +214,24 @@ export class TokenVerifier {
     return payload;
   }
 
-  #loggedIn(claims: Claims, accessToken: string | undefined): Promise<VerifiedPrincipal> {
+  async #loggedIn(claims: Claims, accessToken: string | undefined): Promise<VerifiedPrincipal> {
     const subject = subjectOf(claims);
     if (this.#serviceAccount(claims, subject) !== undefined) {
       throw invalid(`${quoted(subject)} is a service account, which does not log in to the page`);
     }
-    return this.#person(claims, subject, () => this.#groupsOfLogin(claims, subject, accessToken));
+    const more = this.#claimsBehind(accessToken, subject);
+    const person = await this.#person(claims, subject, () => this.#groupsOfLogin(claims, more));
+    return { ...person, ...(await described(claims, more, person)) };
   }
 
-  async #groupsOfLogin(claims: Claims, subject: string, accessToken: string | undefined): Promise<string[]> {
+  async #groupsOfLogin(claims: Claims, { access, told }: ClaimsBehind): Promise<string[]> {
     const { groupsClaim } = this.#options;
-    refuseOverage(claims, groupsClaim);
-    if (hasGroups(claims, groupsClaim)) return groupsOf(claims, groupsClaim);
-    const groups = accessToken === undefined ? undefined : await this.#groupsBehind(accessToken, subject);
-    if (groups !== undefined) return groups;
+    for (const source of [() => Promise.resolve(claims), access, told]) {
+      const found = await source();
+      if (found === undefined) continue;
+      refuseOverage(found, groupsClaim);
+      if (hasGroups(found, groupsClaim)) return groupsOf(found, groupsClaim);
+    }
     const message = `neither the ID token nor the access token nor userinfo has the claim \`${groupsClaim}\``;
     throw new CountersignError('groups_claim_missing', message, {
       hint: 'let the identity provider put the groups into ID tokens for Countersign, or correct identity.groupsClaim',
@@ -240,22 +253,25 @@ export class TokenVerifier {
     return payload;
   }
 
-  async #groupsBehind(accessToken: string, subject: string): Promise<string[] | undefined> {
-    const { groupsClaim } = this.#options;
-    // For another audience, or opaque: then it says nothing to us, and userinfo is asked.
+  /** What can be learnt besides the ID token; each is asked for once at most, and only when it is needed. */
+  #claimsBehind(accessToken: string | undefined, subject: string): ClaimsBehind {
+    if (accessToken === undefined) return { access: nothing, told: nothing };
+    let access: Promise<Claims | undefined> | undefined;
+    let told: Promise<Claims | undefined> | undefined;
+    return {
+      access: () => (access ??= this.#ownAccessToken(accessToken, subject)),
+      told: () => (told ??= this.#userinfo(accessToken, subject)),
+    };
+  }
+
+  /** Undefined for another audience, or opaque: then it says nothing to us. */
+  async #ownAccessToken(accessToken: string, subject: string): Promise<Claims | undefined> {
     const claims = await this.#accessToken(accessToken).catch((error: unknown) => {
       if (error instanceof CountersignError && error.code === 'token_invalid') return undefined;
       throw error;
     });
-    if (claims !== undefined) {
-      if (claims['sub'] !== subject) throw invalid('the access token is of another subject than the ID token');
-      refuseOverage(claims, groupsClaim);
-      if (hasGroups(claims, groupsClaim)) return groupsOf(claims, groupsClaim);
-    }
-    const told = await this.#userinfo(accessToken, subject);
-    if (told === undefined) return undefined;
-    refuseOverage(told, groupsClaim);
-    return hasGroups(told, groupsClaim) ? groupsOf(told, groupsClaim) : undefined;
+    if (claims === undefined || claims['sub'] === subject) return claims;
+    throw invalid('the access token is of another subject than the ID token');
   }
 
   async #person(claims: Claims, subject: string, listed: () => Promise<string[]>): Promise<VerifiedPrincipal> {
@@ -266,7 +282,7 @@ export class TokenVerifier {
       id,
       human: id,
       kind: 'person',
-      displayName: textClaim(claims, 'name') ?? textClaim(claims, 'preferred_username') ?? subject,
+      displayName: nameOf(claims) ?? subject,
       email: emailOf(claims),
       groups: managed === undefined ? await listed() : [...managed],
       provider: this.name,
@@ -374,4 +390,33 @@ function checkServiceAccounts(accounts: readonly ServiceAccountConfig[]): void {
 
 function misconfigured(problem: string): CountersignError {
   return new CountersignError('configuration_invalid', `identity.${problem}`);
+}
+
+/**
+ * Name and address where the ID token has none: many providers put them elsewhere when there is an access token. Two
+ * accounts with one address are one human, so the address is looked for; a provider that does not tell it is no reason
+ * to refuse the log-in.
+ */
+async function described(
+  claims: Claims,
+  { access, told }: ClaimsBehind,
+  { displayName, email }: Principal,
+): Promise<Pick<Principal, 'displayName' | 'email'>> {
+  const isComplete = (one: Claims) => one['email'] !== undefined && nameOf(one) !== undefined;
+  const sources = [claims];
+  for (const source of [access, told]) {
+    if (sources.some(isComplete)) break;
+    const found = await source().catch(() => undefined);
+    if (found !== undefined) sources.push(found);
+  }
+  const addressed = sources.find((one) => one['email'] !== undefined);
+  const named = sources.find((one) => nameOf(one) !== undefined);
+  return {
+    displayName: (named && nameOf(named)) ?? displayName,
+    email: addressed === undefined ? email : emailOf(addressed),
+  };
+}
+
+function nameOf(claims: Claims): string | undefined {
+  return textClaim(claims, 'name') ?? textClaim(claims, 'preferred_username');
 }
