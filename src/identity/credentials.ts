@@ -190,6 +190,12 @@ export class CredentialService {
     }
   }
 
+  /** It was revoked, perhaps by another node: it is read anew at its next use. */
+  forgetCredential(userName: string): void {
+    this.#revocations++;
+    this.#cache.delete(userName);
+  }
+
   /** Forgets credentials that expired more than a day ago; the log keeps that they existed. @returns how many */
   sweep(): Promise<number> {
     return deleteExpiredCredentials(this.#options.store, new Date(this.#options.clock.now() - dayMs));

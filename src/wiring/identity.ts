@@ -137,7 +137,11 @@ export async function wireIdentity(parts: IdentityParts) {
   const revocations = new Revocations({
     store,
     clock,
-    end: (credentialUser, error) => endSessions({ credentialUser }, error),
+    end: (credentialUser, error) => {
+      // Before its sessions end, so that nobody comes back with what is remembered here.
+      credentials.forgetCredential(credentialUser);
+      return endSessions({ credentialUser }, error);
+    },
   });
   const accounts = new ServiceAccounts({
     store,
