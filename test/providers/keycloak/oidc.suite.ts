@@ -193,6 +193,8 @@ output: { format: ndjson, to: "file://${job}" }
       await keycloak.admin('PUT', `/users/${await userOf('dora')}`, { enabled: false });
       await refused(verifier.groupsNow(accessToken, 'introspection'), 'token_invalid', /not active any more/);
       await refused(verifier.groupsNow(accessToken, 'userinfo'), 'token_invalid', /does not take this token/);
+      // Other suites have this person too.
+      await keycloak.admin('PUT', `/users/${await userOf('dora')}`, { enabled: true });
     });
   });
 }
