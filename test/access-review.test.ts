@@ -1,6 +1,7 @@
 /** The access review and "every execution passed an approval", through the whole gateway. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -427,7 +428,8 @@ describe('the command line', () => {
         serve: none,
         doctor: none,
       });
-      return { out, code };
+      // With CI set, colours are printed wherever it goes.
+      return { out: stripVTControlCharacters(out), code };
     } finally {
       process.stdout.write = write;
       process.exitCode = undefined;

@@ -6,6 +6,7 @@ import type { Execution } from '../web/src/lib/audit.ts';
 import { cedarSpans } from '../web/src/lib/cedar.ts';
 import { parseLabels } from '../web/src/lib/connection.ts';
 import { problemsOf } from '../web/src/lib/job.ts';
+import { changedFiles, problemsIn, ruleTexts } from '../web/src/lib/rule-files.ts';
 import { Collector } from '../web/src/lib/recording.ts';
 import { etaMs, rowRate, type RunProgress } from '../web/src/lib/run.ts';
 
@@ -162,5 +163,29 @@ describe('texts', () => {
     const spans = cedarSpans(text);
     assert.equal(spans.map(({ from, to }) => text.slice(from, to)).join(''), text);
     assert.ok(spans.some(({ classes }) => classes === 'tok-keyword'));
+  });
+
+  it('rules are edited as files, and only what was touched is sent', () => {
+    const files = [
+      { name: 'a.cedar', text: 'permit (principal, action, resource);' },
+      { name: 'b.cedar', text: 'forbid (principal, action, resource);' },
+    ];
+    const before = ruleTexts({ bindings: [], masking: [], workflows: [], policies: { defaults: true, files } });
+    assert.deepEqual(
+      before.map(({ name }) => name),
+      ['rules.yaml', 'a.cedar', 'b.cedar'],
+    );
+    assert.deepEqual(changedFiles(before, before), []);
+    const edit = (name: string) => before.map((one) => (one.name === name ? { name, text: 'else' } : one));
+    const names = (name: string) => changedFiles(before, edit(name)).map((one) => one.name);
+    assert.deepEqual(names('rules.yaml'), ['rules.yaml']);
+    // A Cedar file that is not sent with another one would be gone.
+    assert.deepEqual(names('b.cedar'), ['a.cedar', 'b.cedar']);
+  });
+
+  it('mistakes in rules are found at their lines', () => {
+    const said = 'the configuration is invalid:\n  rules.yaml:3:5: bindings.0.duty: unknown\n  b.cedar: line 2: no';
+    assert.deepEqual(problemsIn('rules.yaml', said), [{ line: 3, message: 'bindings.0.duty: unknown' }]);
+    assert.deepEqual(problemsIn('a.cedar', said), []);
   });
 });

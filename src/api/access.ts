@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { reviewText } from '../review/report-text.ts';
 import type { LineDecision, Reviewer } from '../review/reviews.ts';
-import { caller, dutiesAnywhere, needDuty } from './caller.ts';
+import { caller, freshCaller, dutiesAnywhere, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 const paging = {
@@ -18,8 +18,8 @@ export const accessRoutes =
   async (api) => {
     await Promise.resolve();
     const { reviews } = services;
-    const reviewer = async (request: FastifyRequest): Promise<Reviewer> => {
-      const principal = await caller(request, services);
+    const reviewer = async (request: FastifyRequest, identify = caller): Promise<Reviewer> => {
+      const principal = await identify(request, services);
       needDuty(principal, dutiesAnywhere(principal, services), ['auditor', 'admin'], 'review access');
       return { principal, dutiesOn: (connection) => services.dutiesOn(principal, connection) };
     };
@@ -66,7 +66,7 @@ export const accessRoutes =
     );
 
     api.post('/access/reviews', async (request, reply) => {
-      const started = await reviews.start(await reviewer(request));
+      const started = await reviews.start(await reviewer(request, freshCaller));
       return reply.status(201).send(started);
     });
 
@@ -114,7 +114,7 @@ export const accessRoutes =
         },
       },
       async (request) => ({
-        counts: await reviews.decide(request.params.id, await reviewer(request), request.body.decisions),
+        counts: await reviews.decide(request.params.id, await reviewer(request, freshCaller), request.body.decisions),
       }),
     );
 
@@ -125,7 +125,8 @@ export const accessRoutes =
           body: { type: 'object', additionalProperties: false, properties: { incomplete: { type: 'boolean' } } },
         },
       },
-      async (request) => reviews.end(request.params.id, await reviewer(request), request.body.incomplete === true),
+      async (request) =>
+        reviews.end(request.params.id, await reviewer(request, freshCaller), request.body.incomplete === true),
     );
 
     api.get<{ Params: { id: string }; Querystring: { format?: 'json' | 'text' } }>(

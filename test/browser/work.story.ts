@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
-import type { Locator } from 'playwright-core';
+import { replaceText } from './editor.ts';
 import { pushJob } from './fixtures.ts';
 import { ask, exportDefinition, finishRun, startRun } from './runs.ts';
 import { phone, startWorld, type World } from './world.ts';
@@ -16,16 +16,6 @@ before(async () => {
 after(async () => {
   await world?.close();
 });
-
-/** As somebody pastes it. What a driver fills in goes around the editor, and the browser makes style attributes of it. */
-async function replaceText(editor: Locator, text: string): Promise<void> {
-  await editor.focus();
-  await editor.press('Control+a');
-  await editor.page().evaluate(`
-    const clipboardData = new DataTransfer();
-    clipboardData.setData('text/plain', ${JSON.stringify(text)});
-    document.activeElement.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));`);
-}
 
 describe('jobs', () => {
   it('a designer reads, edits and pushes a definition; its errors stand at their lines', async () => {

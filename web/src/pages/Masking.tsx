@@ -27,7 +27,15 @@ export function MaskingPage() {
   });
   const known = connections.data?.connections ?? [];
   return (
-    <Page title="Masking" lead="What is masked, where each rule reaches, and what a value would become.">
+    <Page
+      title="Masking"
+      lead={
+        <>
+          What is masked, where each rule reaches, and what a value would become. Templates are{' '}
+          <Goto to="/policies?tab=edit">changed with the other rules</Goto>.
+        </>
+      }
+    >
       <Loaded query={rules}>
         {({ templates, types }) => (
           <>

@@ -1,6 +1,8 @@
-import { Alert, Group, List, Paper, Select, Stack, Table, Tabs, Text } from '@mantine/core';
+import { Alert, Group, Paper, Select, Stack, Table, Tabs, Text } from '@mantine/core';
+import { IconEdit } from '@tabler/icons-react';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useSearchParams } from 'react-router';
+import { ActionButton } from '../components/ActionButton.tsx';
 import { Code } from '../components/Code.tsx';
 import { Copyable, shortDigest } from '../components/Copyable.tsx';
 import { Facts } from '../components/Facts.tsx';
@@ -12,15 +14,18 @@ import { Page } from '../components/Page.tsx';
 import { Plain } from '../components/Plain.tsx';
 import { Section } from '../components/Section.tsx';
 import { Sheet } from '../components/Sheet.tsx';
-import { State } from '../components/State.tsx';
+import { RuleChanges } from '../components/RuleChanges.tsx';
+import { RulesEditor } from '../components/RulesEditor.tsx';
 import { api, withQuery } from '../lib/api.ts';
 import { approvalsText } from '../lib/connection.ts';
 import { moment } from '../lib/format.ts';
 import type { Policies, PolicyChange, PolicyVersion, RuleSet } from '../lib/policy.ts';
+import { dutiesOf, useWho } from '../lib/who.ts';
 
 export function PoliciesPage() {
   const [view, setView] = useSearchParams();
   const tab = view.get('tab') ?? 'rules';
+  const mayChange = dutiesOf(useWho()).some((duty) => duty === 'admin' || duty === 'approver');
   const query = useQuery({
     queryKey: ['requests', 'policies'],
     queryFn: ({ signal }) => api<Policies>('/policies', { signal }),
@@ -30,18 +35,40 @@ export function PoliciesPage() {
       title="Policies"
       lead={
         <>
-          The rules in force. They are changed with <span className="mono">countersign apply</span>; what would widen
-          access is a request that somebody else decides on.
+          The rules in force. They are changed here or with <span className="mono">countersign apply</span>; what would
+          widen access is a request that somebody else decides on.
         </>
+      }
+      actions={
+        tab === 'edit' ? undefined : (
+          <ActionButton
+            leftSection={<IconEdit size={16} aria-hidden />}
+            variant="default"
+            why={
+              mayChange
+                ? undefined
+                : 'Changing the rules needs the duty admin or approver on every connection that it touches.'
+            }
+            onClick={() => setView({ tab: 'edit' })}
+          >
+            Change the rules
+          </ActionButton>
+        )
       }
     >
       <Tabs value={tab} onChange={(value) => setView(value === null ? {} : { tab: value })} keepMounted={false}>
         <Tabs.List mb="md">
           <Tabs.Tab value="rules">In force</Tabs.Tab>
           <Tabs.Tab value="history">History</Tabs.Tab>
+          {tab === 'edit' && <Tabs.Tab value="edit">Change</Tabs.Tab>}
         </Tabs.List>
         <Tabs.Panel value="rules">
           <Loaded query={query}>{(policies) => <InForce policies={policies} />}</Loaded>
+        </Tabs.Panel>
+        <Tabs.Panel value="edit">
+          <Loaded query={query}>
+            {(policies) => <RulesEditor policies={policies} onDone={() => setView({ tab: 'rules' })} />}
+          </Loaded>
         </Tabs.Panel>
         <Tabs.Panel value="history">
           <History />
@@ -58,7 +85,7 @@ function InForce({ policies }: { readonly policies: Policies }) {
       {configurationFile.differs && (
         <Alert color="yellow" variant="light" title="The configuration file says something else">
           <Text size="sm">What was applied counts. The file differs in:</Text>
-          <Changes changes={configurationFile.changes} />
+          <RuleChanges changes={configurationFile.changes} />
         </Alert>
       )}
       <Paper className="card" p="md">
@@ -219,32 +246,7 @@ function Difference({ versions }: { readonly versions: readonly PolicyVersion[] 
         <Select label="From" data={data} value={from} onChange={choose('from')} allowDeselect={false} w={150} />
         <Select label="To" data={data} value={to} onChange={choose('to')} allowDeselect={false} w={150} />
       </Group>
-      <Loaded query={query}>{({ changes }) => <Changes changes={changes} />}</Loaded>
+      <Loaded query={query}>{({ changes }) => <RuleChanges changes={changes} />}</Loaded>
     </Section>
-  );
-}
-
-const effects: Readonly<Record<PolicyChange['effect'], string>> = {
-  wider: 'pending',
-  narrower: 'completed',
-  same: 'planned',
-};
-
-function Changes({ changes }: { readonly changes: readonly PolicyChange[] }) {
-  if (changes.length === 0) return <Text size="sm">Nothing.</Text>;
-  return (
-    <List spacing={6} size="sm" listStyleType="none">
-      {changes.map((change, index) => (
-        <List.Item key={index}>
-          <Group gap="xs" align="flex-start" wrap="nowrap">
-            <State state={effects[change.effect]} label={change.effect} />
-            <Text size="sm" className="break">
-              {change.part}: <Plain text={change.what} />
-              {change.why !== undefined && ` (${change.why})`}
-            </Text>
-          </Group>
-        </List.Item>
-      ))}
-    </List>
   );
 }
