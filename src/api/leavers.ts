@@ -1,7 +1,7 @@
 /** People who left: by hand of an administrator, and who they are. */
 import type { FastifyPluginAsync } from 'fastify';
 import { CountersignError } from '../errors.ts';
-import { caller, dutiesAnywhere, needDuty } from './caller.ts';
+import { caller, dutiesAnywhere, freshCaller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 interface OnPerson {
@@ -50,7 +50,7 @@ export const leaverRoutes =
     });
 
     api.post<OnPerson>('/people/:id/reactivate', withReason, async (request, reply) => {
-      const principal = await caller(request, services);
+      const principal = await freshCaller(request, services);
       needDuty(principal, dutiesAnywhere(principal, services), ['admin'], 'let people in again');
       const { id: principalId } = request.params;
       const removal = { principalId, reason: request.body.reason, source: 'admin', by: principal.id } as const;

@@ -211,17 +211,12 @@ export const runRoutes =
 
     for (const action of ['pause', 'resume', 'kill'] as const) {
       api.post<RunParams>(`/runs/:id/${action}`, async (request) => {
-        const principal = await (action === 'resume' ? freshCaller : caller)(request, services);
+        // Whoever could have approved it may stop it; only its own executor sets it going again.
+        const principal = await (action === 'resume' ? executor(request, freshCaller) : caller(request, services));
         const { id } = request.params;
         const status = await services.ledger.status(id);
         const duties = services.dutiesOn(principal, status.connection);
-        // Whoever could have approved it may stop it; only an executor sets it going again.
-        needDuty(
-          principal,
-          duties,
-          action === 'resume' ? ['executor'] : ['executor', 'approver'],
-          `${action} this run`,
-        );
+        needDuty(principal, duties, ['executor', 'approver'], `${action} this run`);
         if (action === 'kill') await services.runs.kill(id, principal.id, `killed by ${principal.id}`);
         else await services.ledger[action](id, principal.id);
         return services.ledger.status(id);

@@ -16,7 +16,7 @@ import type { PolicySet } from '../policy/engine.ts';
 import { analyse } from '../sql/analyse.ts';
 import { definitionDigests } from '../sql/catalogue.ts';
 import type { Store } from '../store/database.ts';
-import { insertJobVersion, jobVersion, latestJobVersion, type JobVersion } from '../store/jobs.ts';
+import { insertJobVersion, jobVersion, jobVersions, latestJobVersion, type JobVersion } from '../store/jobs.ts';
 import type { RequestRecord } from '../store/requests.ts';
 import { parseJobDefinition, type JobDefinition } from './definition.ts';
 import { planDigestView, type JobPlan } from './job-plan.ts';
@@ -89,6 +89,12 @@ export class JobSubmission {
       if (lookup === undefined) throw unknownConnection(definition.connection);
       const refused = refusalOf(mayAct(this.#options.policies(), { principal, duties }, 'push-job', lookup));
       if (refused !== undefined) throw refusalError(refused);
+      const [newest] = await jobVersions(store, definition.job);
+      if (newest !== undefined && newest.connection !== definition.connection) {
+        throw new CountersignError('job_conflict', `a job named ${definition.job} belongs to another connection`, {
+          hint: 'a job stays on its connection; give this one another name',
+        });
+      }
       const plan = await planJob({ definition, reader: connection.reader });
       const { commit, digest } = await repository.push({ path, content, message, pusher: principal });
       const version = await insertJobVersion(store, {

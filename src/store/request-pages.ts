@@ -55,6 +55,7 @@ export async function lastApprovedBefore(
     .selectFrom('requests')
     .select(['id', 'job_version', 'closed_at'])
     .where('job', '=', request.job)
+    .where('connection', '=', request.connection)
     .where('kind', '=', 'job')
     .where('state', '=', 'approved')
     .where('id', '!=', request.id)
