@@ -21,14 +21,15 @@ const said: Readonly<Record<Action, string>> = {
 function whyNot(action: Action, run: RunProgress, who: Who): string | undefined {
   const duties = who.duties[run.connection] ?? [];
   const mayStop = duties.includes('executor') || duties.includes('approver');
-  if (action === 'retry') {
+  if (action === 'retry' || action === 'resume') {
     if (run.executorHuman !== who.human) return `Only its executor, ${run.executorId}, goes on with it.`;
     if (!duties.includes('executor')) return `This needs the duty executor on ${run.connection}.`;
+  }
+  if (action === 'retry') {
     if (run.state === 'completed' || run.state === 'killed') return `The run is ${run.state}.`;
     return run.chunks.failed === 0 ? 'No chunk has failed.' : undefined;
   }
   if (!isOpen(run.state)) return `The run is ${run.state}.`;
-  if (action === 'resume' && !duties.includes('executor')) return `This needs the duty executor on ${run.connection}.`;
   return mayStop ? undefined : `This needs the duty executor or approver on ${run.connection}.`;
 }
 
