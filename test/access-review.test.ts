@@ -355,7 +355,7 @@ describe('an access review', () => {
     const decided = await lines();
     const revoked = decided.find((one) => one.line === other?.line);
     assert.equal(revoked?.reviewer, 'auditor');
-    assert.match(revoked.todo ?? '', /take etl-designer out of group "chunk-designers"/);
+    assert.match(revoked.remedy ?? '', /take etl-designer out of group "chunk-designers"/);
     const logged = (await harness.entries()).filter((entry) => entry['type'] === 'review.decided');
     assert.deepEqual(
       logged.map((entry) => [entry['holder'], entry['verdict'], entry['principal']]),

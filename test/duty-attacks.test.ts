@@ -26,6 +26,8 @@ before(async () => {
         ...(raw['identity'] as object),
         freshGroups: 'token',
         scim: { token: scimToken, subjectFrom: 'userName' },
+        // Whom SCIM manages need not be seen: their groups are always those of now.
+        accounts: { ownerUnseenMs: 1 },
       };
     },
   });

@@ -77,13 +77,14 @@ export const runRoutes =
       },
     );
 
-    const visible = async (request: FastifyRequest<RunParams>): Promise<RunStatus> => {
+    const watched = async (request: FastifyRequest<RunParams>) => {
       const principal = await caller(request, services);
-      const status = await services.ledger.status(request.params.id);
+      const { status, chunks } = await services.ledger.watched(request.params.id);
       const duties = services.dutiesOn(principal, status.connection);
       needDuty(principal, duties, ['designer', 'approver', 'executor', 'auditor'], 'see this run');
-      return status;
+      return { status, chunks };
     };
+    const visible = async (request: FastifyRequest<RunParams>) => (await watched(request)).status;
     const requestOf = async ({ grantId }: RunStatus) => (await findGrant(services.store, grantId))?.requestId ?? null;
 
     api.get<RunParams>('/runs/:id', async (request) => {
@@ -93,8 +94,8 @@ export const runRoutes =
 
     /** The same for somebody who watches: small, however many chunks there are. */
     api.get<RunParams>('/runs/:id/progress', async (request) => {
-      const status = await visible(request);
-      return { ...(await runProgress(services.store, status)), request: await requestOf(status) };
+      const { status, chunks } = await watched(request);
+      return { ...runProgress(status, chunks), request: await requestOf(status) };
     });
 
     /** The exact text whose digest is in the log. */

@@ -118,6 +118,15 @@ export function subjectOf(
   return { input, workflow, duty };
 }
 
+/** The groups that decide on a request somewhere in its workflow; undefined = every approver may. */
+export function decidersOf(
+  request: RequestRecord,
+  connection: PolicyConnection | undefined,
+  workflows: readonly Workflow[],
+): readonly string[] | undefined {
+  return decidingGroups(workflowOf(storedInput(request), connection, workflows, traitsOf(request)));
+}
+
 /** @param connection undefined for kind `policy`: a workflow that asks for labels does not match it */
 export function workflowOf(
   input: GrantInput | PolicyInput,

@@ -16,7 +16,7 @@ interface LineView {
   readonly unused: boolean;
   readonly verdict?: string;
   readonly reviewer?: string;
-  readonly todo?: string;
+  readonly remedy?: string;
 }
 
 interface SummaryView {
@@ -74,7 +74,7 @@ interface FactsView {
     readonly duty: string;
     readonly connection: string;
     readonly state: string;
-    readonly todo: string;
+    readonly remedy: string;
   }[];
 }
 
@@ -273,7 +273,7 @@ function factsView(found: FactsView): string {
       found.followUps.map((one) => [
         one.state === 'done' ? 'done' : colors.red('still held'),
         `${one.principal}: ${one.duty} on ${one.connection}`,
-        one.todo,
+        one.remedy,
       ]),
     ),
   ];

@@ -9,7 +9,7 @@ interface FindingView {
   readonly where: string;
   readonly what: string;
   readonly why: string;
-  readonly todo: string;
+  readonly remedy: string;
 }
 
 export interface DoctorView {
@@ -42,11 +42,11 @@ export function doctorCommands(
 }
 
 function reportText({ findings, skipped }: DoctorView): string {
-  const lines = findings.flatMap(({ check, severity, where, what, why, todo }) => [
+  const lines = findings.flatMap(({ check, severity, where, what, why, remedy }) => [
     `${colour(severity)(severity.toUpperCase())} ${plain(where)} ${colors.dim(`[${check}]`)}`,
     `  ${plain(what)}`,
     `  ${colors.dim('why')} ${plain(why)}`,
-    `  ${colors.cyan('do')}  ${plain(todo)}`,
+    `  ${colors.cyan('do')}  ${plain(remedy)}`,
   ]);
   if (findings.length === 0) lines.push(`${colors.green('OK')} nothing was found`);
   for (const { check, why } of skipped) lines.push(`${colors.yellow('NOT CHECKED')} ${plain(check)}: ${plain(why)}`);

@@ -70,7 +70,10 @@ function keyAt(chunk: Buffer, row: number, column: number, isBinary: boolean): b
   for (let skipped = 0; skipped < column; skipped++) at += 4 + Math.max(0, chunk.readInt32BE(at));
   const length = chunk.readInt32BE(at);
   const value = chunk.subarray(at + 4, at + 4 + Math.max(0, length));
-  if (!isBinary) return /^-?\d{1,19}$/.test(value.toString('latin1')) ? BigInt(value.toString('latin1')) : undefined;
+  if (!isBinary) {
+    const text = value.toString('latin1');
+    return /^-?\d{1,19}$/.test(text) ? BigInt(text) : undefined;
+  }
   if (length === 2) return BigInt(value.readInt16BE());
   if (length === 4) return BigInt(value.readInt32BE());
   return length === 8 ? value.readBigInt64BE() : undefined;

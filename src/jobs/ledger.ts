@@ -460,11 +460,16 @@ export class Ledger {
   }
 
   async status(runId: string): Promise<RunStatus> {
+    return (await this.watched(runId)).status;
+  }
+
+  /** The same with the rows that it was made from, for whoever needs both. */
+  async watched(runId: string): Promise<{ readonly status: RunStatus; readonly chunks: readonly ChunkRow[] }> {
     const run = await runById(this.#store, runId);
     if (run === undefined) throw runUnknown(runId);
     const plan = planOf(run);
     const [totals, chunks] = await Promise.all([runTotals(this.#store, runId), chunksOfRun(this.#store, runId)]);
-    return {
+    const status: RunStatus = {
       runId,
       grantId: run.grant_id,
       executorId: run.executor_id,
@@ -493,6 +498,7 @@ export class Ledger {
       ),
       failure: run.failure,
     };
+    return { status, chunks };
   }
 
   /** Returns chunks whose leases ran out, in all runs. Leasing does it too; this is for runs that nobody asks about. */

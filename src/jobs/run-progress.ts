@@ -1,6 +1,5 @@
 /** A run as somebody watches it: small whatever the number of its chunks, and without their bounds. */
-import type { Store } from '../store/database.ts';
-import { chunksOfRun, type ChunkRow } from '../store/runs.ts';
+import type { ChunkRow } from '../store/runs.ts';
 import type { ChunkState, RunProgressView, RunStatus } from './runner-api.ts';
 
 export const chunkLetters: Readonly<Record<ChunkState, string>> = {
@@ -16,8 +15,7 @@ const shownFailures = 100;
 const slices = 120;
 const shortestSliceMs = 1_000;
 
-export async function runProgress(store: Store, status: RunStatus): Promise<RunProgressView> {
-  const chunks = await chunksOfRun(store, status.runId);
+export function runProgress(status: RunStatus, chunks: readonly ChunkRow[]): RunProgressView {
   const { sealed: _sealed, failures: _failures, ...summary } = status;
   const failed = chunks.filter((chunk) => chunk.failure !== null);
   return {

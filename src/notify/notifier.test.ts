@@ -115,7 +115,7 @@ function notifierOf(receivers: readonly object[], limits: Partial<NotificationLi
       ],
       labelsOf,
       connectionNames: () => ['crm'],
-      decidingGroups: () => undefined,
+      decidingGroups: () => Promise.resolve(undefined),
       keyOf: humanKey,
       executorOf: () => Promise.resolve('ann'),
     }),

@@ -1,7 +1,6 @@
 /** Whom an occurrence concerns, by the e-mail addresses of their log-ins. */
 import { dutiesOf, type Binding } from '../identity/bindings.ts';
 import type { Principal } from '../identity/principal.ts';
-import type { RequestKind } from '../store/database.ts';
 import type { Occurrence } from './occurrences.ts';
 
 export interface People {
@@ -14,8 +13,8 @@ export interface PeopleOptions {
   readonly bindings: () => readonly Binding[];
   readonly labelsOf: (connection: string) => Readonly<Record<string, string>> | undefined;
   readonly connectionNames: () => readonly string[];
-  /** Groups whose members decide on such a request on this connection; undefined = every approver. */
-  readonly decidingGroups: (connection: string, kind: RequestKind) => readonly string[] | undefined;
+  /** Groups whose members decide on this request; undefined = every approver. */
+  readonly decidingGroups: (requestId: string) => Promise<readonly string[] | undefined>;
   readonly keyOf: (human: string) => string;
   /** The human who executes a run. */
   readonly executorOf: (runId: string) => Promise<string | undefined>;
@@ -50,12 +49,11 @@ export function peopleOf(options: PeopleOptions): People {
 
   return {
     concerned: async (occurrence) => {
-      const { event, connection, human, authors = [], run, kind } = occurrence;
+      const { event, connection, human, authors = [], run, request } = occurrence;
       switch (event) {
         case 'request.created':
         case 'request.expiring': {
-          const groups =
-            connection === undefined || kind === undefined ? undefined : options.decidingGroups(connection, kind);
+          const groups = request === undefined ? [] : await options.decidingGroups(request);
           const deciding = await holders(connection, ['approver'], [human ?? '', ...authors]);
           return addresses(
             deciding.filter((one) => groups === undefined || one.groups.some((group) => groups.includes(group))),

@@ -1,10 +1,11 @@
 /** A notifier for a configuration: receivers and limits as at the start, bindings and workflows as they are at each message. */
-import { stepsOf, workflowFor, type Workflow } from '../approvals/workflow.ts';
+import { decidersOf } from '../approvals/subject.ts';
 import type { Configuration } from '../config/schema.ts';
 import { CountersignError } from '../errors.ts';
 import { isLoopbackHost } from '../lib/addresses.ts';
 import type { Store } from '../store/database.ts';
 import { listPrincipals } from '../store/principals.ts';
+import { findRequest } from '../store/requests.ts';
 import { runById } from '../store/runs.ts';
 import { Notifier, type NotifierOptions } from './notifier.ts';
 import { peopleOf } from './people.ts';
@@ -40,23 +41,24 @@ export function notifierFor({ configuration, keyOf, ...parts }: NotifierParts): 
       bindings: () => configuration().bindings,
       labelsOf,
       connectionNames: () => configuration().connections.map(({ name }) => name),
-      decidingGroups: (connection, kind) => {
-        const subject = { kind, labels: labelsOf(connection) ?? {}, classes: [] };
-        return decidingGroups(workflowFor(configuration().workflows, subject));
+      decidingGroups: async (requestId) => {
+        const request = await findRequest(store, requestId);
+        if (request === undefined) return [];
+        const { connections, workflows } = configuration();
+        try {
+          return decidersOf(
+            request,
+            connections.find(({ name }) => name === request.connection),
+            workflows,
+          );
+        } catch (error) {
+          // Somebody changed what was asked for: nobody can decide on it, and others have to be told of other things.
+          if (error instanceof CountersignError) return [];
+          throw error;
+        }
       },
       keyOf,
       executorOf: async (runId) => (await runById(store, runId))?.executor_human,
     }),
   });
-}
-
-/** Groups named in any step; undefined where some step is open to every approver. */
-function decidingGroups(workflow: Workflow): readonly string[] | undefined {
-  const steps = stepsOf(workflow);
-  if (steps.some(({ groups, allOf }) => groups === undefined && allOf === undefined)) return undefined;
-  return steps.flatMap(({ groups, allOf, escalation }) => [
-    ...(groups ?? []),
-    ...(allOf ?? []),
-    ...(escalation?.groups ?? []),
-  ]);
 }

@@ -117,7 +117,7 @@ export function accountFindings(facts: AccountFacts, needs: AccountNeeds): Findi
         where,
         what: 'the target has no account of this name, or the gateway cannot see it',
         why: `sessions in the duty of ${facts.duty} cannot open`,
-        todo: `create role ${facts.user} login, with the rights that its duty needs and no more`,
+        remedy: `create role ${facts.user} login, with the rights that its duty needs and no more`,
       },
     ];
   }
@@ -134,7 +134,7 @@ function* attributes(facts: AccountFacts, where: string): Generator<Finding> {
       where,
       what: 'it is a superuser',
       why,
-      todo: `alter role ${facts.user} nosuperuser, and grant what its duty needs`,
+      remedy: `alter role ${facts.user} nosuperuser, and grant what its duty needs`,
     };
     return;
   }
@@ -152,7 +152,7 @@ function* attributes(facts: AccountFacts, where: string): Generator<Finding> {
       where,
       what,
       why,
-      todo: `alter role ${facts.user} no${attribute}`,
+      remedy: `alter role ${facts.user} no${attribute}`,
     };
   }
 }
@@ -168,7 +168,7 @@ function* roles(facts: AccountFacts, where: string): Generator<Finding> {
       why: serverRoles.has(role)
         ? 'files and programs of the database server are out of reach of every mask'
         : 'it reaches tables that nobody granted to it one by one, also future ones',
-      todo: `revoke ${role} from ${facts.user} (or from the role through which it has it)`,
+      remedy: `revoke ${role} from ${facts.user} (or from the role through which it has it)`,
     };
   }
 }
@@ -182,7 +182,7 @@ function* rights(facts: AccountFacts, where: string, { usedRelations, sharedWith
       where,
       what: `the duties ${[facts.duty, ...sharedWith].join(', ')} use one database account`,
       why: 'a session of the narrower duty has the rights of the broader one',
-      todo: 'give each duty an account of its own',
+      remedy: 'give each duty an account of its own',
     };
   }
   if (facts.isSuperuser) return;
@@ -193,7 +193,7 @@ function* rights(facts: AccountFacts, where: string, { usedRelations, sharedWith
       where,
       what: `it owns ${listed(facts.owns)}`,
       why: 'an owner changes definitions, drops masks that go by name, and switches row-level security off',
-      todo: `give them another owner: alter table … owner to …, and revoke the owner's role from ${user}`,
+      remedy: `give them another owner: alter table … owner to …, and revoke the owner's role from ${user}`,
     };
   }
   if (facts.createsIn.length > 0) {
@@ -203,7 +203,7 @@ function* rights(facts: AccountFacts, where: string, { usedRelations, sharedWith
       where,
       what: `it may create objects in ${listed(facts.createsIn)}`,
       why: 'a copy under another name is out of reach of masking rules, which go by name',
-      todo: `revoke create on schema … from ${user} (and from public)`,
+      remedy: `revoke create on schema … from ${user} (and from public)`,
     };
   }
   // Executors of write jobs need to write; the gateway's own account and a designer's never do.
@@ -217,7 +217,7 @@ function* rights(facts: AccountFacts, where: string, { usedRelations, sharedWith
         facts.duty === 'gateway'
           ? 'the gateway itself only asks'
           : 'designers look at samples; what they write is held',
-      todo: `revoke insert, update, delete, truncate on … from ${user}`,
+      remedy: `revoke insert, update, delete, truncate on … from ${user}`,
     };
   }
   if (facts.duty !== 'executor' || usedRelations === undefined) return;
@@ -229,7 +229,7 @@ function* rights(facts: AccountFacts, where: string, { usedRelations, sharedWith
       where,
       what: `it may read ${listed(unused)}, which no job uses`,
       why: 'what no job needs is only ever read by mistake or on purpose',
-      todo: `revoke select on … from ${user}; grant it again with the job that needs it`,
+      remedy: `revoke select on … from ${user}; grant it again with the job that needs it`,
     };
   }
 }

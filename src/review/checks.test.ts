@@ -127,7 +127,7 @@ void describe('findings', () => {
     where: '',
     what: '',
     why: '',
-    todo: '',
+    remedy: '',
   });
   it('come worst first, in the order in which they were found', () => {
     const all = [finding('a', 'low'), finding('b', 'critical'), finding('c', 'info'), finding('d', 'critical')];

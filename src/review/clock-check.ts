@@ -31,7 +31,7 @@ export function clockFindings(readings: readonly ClockReading[], maxSkewMs: numb
         where: reading.where,
         what: `its clock is ${seconds} s ${skewMs < 0 ? 'behind' : 'ahead of'} the gateway's`,
         why: 'tokens, grants and budgets end at the wrong moment, and the logs of both do not fit together',
-        todo: 'let both follow one time source (NTP)',
+        remedy: 'let both follow one time source (NTP)',
       },
     ];
   });

@@ -101,7 +101,7 @@ export async function examineAccounts(
         where: `connection ${target.name}`,
         what: `its accounts could not be looked at: ${reasonOf(cause)}`,
         why: 'what they can do is not known',
-        todo: 'countersign doctor, when the target is up',
+        remedy: 'countersign doctor, when the target is up',
       });
     }
   }
@@ -185,7 +185,7 @@ function unreachable(name: string, cause: unknown): Finding {
     where: `connection ${name}`,
     what: reasonOf(cause),
     why: 'no session opens, and nothing of this target could be checked',
-    todo: 'see the message; then run doctor again',
+    remedy: 'see the message; then run doctor again',
   };
 }
 
@@ -215,7 +215,7 @@ async function storeFindings(options: DoctorOptions, skip: Skip): Promise<Findin
       where: 'store.url',
       what: store.unreachable,
       why: 'without its control store the gateway does not start',
-      todo: 'check the address and the account',
+      remedy: 'check the address and the account',
     };
     return [finding, ...ruleFindings({ ...rules, principals: undefined })];
   }
@@ -229,7 +229,7 @@ async function storeFindings(options: DoctorOptions, skip: Skip): Promise<Findin
       where: 'bindings, policies, workflows',
       what: applied.what,
       why: 'what people read in the file is not what is in force',
-      todo: 'countersign apply, or take the applied version into the file',
+      remedy: 'countersign apply, or take the applied version into the file',
     });
   }
   for (const use of (await store.breakGlass?.()) ?? []) {
@@ -239,7 +239,7 @@ async function storeFindings(options: DoctorOptions, skip: Skip): Promise<Findin
       where: `request ${use.request} on ${use.connection}`,
       what: `${use.human} broke the glass at ${use.at}; ${use.reviewsGiven} of ${use.reviewsNeeded} reviews are given`,
       why: 'an emergency that nobody looks at is a way around',
-      todo: 'have it reviewed',
+      remedy: 'have it reviewed',
     });
   }
   return found;

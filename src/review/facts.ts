@@ -66,7 +66,7 @@ export interface FollowUp {
   readonly reviewer: string;
   readonly decidedAt: string;
   readonly state: 'done' | 'still-held';
-  readonly todo: string;
+  readonly remedy: string;
 }
 
 /** Everything beside the lines, as it is at one moment. */
@@ -190,7 +190,7 @@ export class AccessView {
           reviewer: row.reviewer_id ?? '',
           decidedAt: row.decided_at?.toISOString() ?? '',
           state: now === undefined ? 'done' : 'still-held',
-          todo: now === undefined ? '' : revocationOf(now, world.bindings),
+          remedy: now === undefined ? '' : revocationOf(now, world.bindings),
         };
       });
   }

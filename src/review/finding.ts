@@ -10,7 +10,7 @@ export interface Finding {
   readonly where: string;
   readonly what: string;
   readonly why: string;
-  readonly todo: string;
+  readonly remedy: string;
 }
 
 export function worstOf(findings: readonly Finding[]): Severity | undefined {

@@ -66,7 +66,7 @@ function idle(check: string, where: string, what: string): Finding {
     where,
     what,
     why: 'a misspelt name, or a column that was renamed, is out of the rule’s reach and leaves as it is',
-    todo: 'correct the name, or remove the rule',
+    remedy: 'correct the name, or remove the rule',
   };
 }
 
@@ -317,7 +317,7 @@ function sensitive(
     where: `connection ${connection}: ${relation.schema}.${relation.name}.${column.name}`,
     what: `${what}, and no rule masks it`,
     why: 'its values leave as they are',
-    todo: `add a rule to a masking template: { match: ${JSON.stringify(`${relation.name}.${column.name}`)}, mask: … }; if it is harmless, doctor.ignore names it`,
+    remedy: `add a rule to a masking template: { match: ${JSON.stringify(`${relation.name}.${column.name}`)}, mask: … }; if it is harmless, doctor.ignore names it`,
   };
 }
 

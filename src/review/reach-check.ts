@@ -104,7 +104,8 @@ function* hba(facts: ReachFacts): Generator<Finding> {
       where,
       what: `the gateway’s account may not read pg_hba_file_rules, so it is not known who may log in around the gateway${facts.listenAddresses === undefined ? '' : `; the target listens at ${facts.listenAddresses}`}`,
       why,
-      todo: 'look at pg_hba.conf, or grant execute on function pg_hba_file_rules() and select on pg_hba_file_rules to the gateway account for this check',
+      remedy:
+        'look at pg_hba.conf, or grant execute on function pg_hba_file_rules() and select on pg_hba_file_rules to the gateway account for this check',
     };
     return;
   }
@@ -118,7 +119,7 @@ function* hba(facts: ReachFacts): Generator<Finding> {
         where: at,
         what: `${rule.type === 'local' ? 'local users' : (rule.address ?? 'hosts')} log in as ${rule.users.join(', ')} without any proof (trust)`,
         why,
-        todo: 'use scram-sha-256 and list the gateway’s accounts only',
+        remedy: 'use scram-sha-256 and list the gateway’s accounts only',
       };
       continue;
     }
@@ -131,7 +132,7 @@ function* hba(facts: ReachFacts): Generator<Finding> {
         where: at,
         what: `${others.join(', ')} may log in from ${hosts(rule)}`,
         why,
-        todo: 'let only the gateway’s hosts in, and only its accounts',
+        remedy: 'let only the gateway’s hosts in, and only its accounts',
       };
     }
     if (rule.method === 'password' && rule.type !== 'hostssl' && rule.type !== 'local') {
@@ -141,7 +142,7 @@ function* hba(facts: ReachFacts): Generator<Finding> {
         where: at,
         what: 'passwords travel in clear text',
         why: 'whoever reads one logs in around the gateway',
-        todo: 'use scram-sha-256 and hostssl',
+        remedy: 'use scram-sha-256 and hostssl',
       };
     }
   }
@@ -183,7 +184,7 @@ function* sessions(facts: ReachFacts): Generator<Finding> {
       why: isAccount
         ? 'somebody elsewhere knows the password of an account of the gateway'
         : 'what they read is neither masked, nor held, nor recorded',
-      todo: isAccount
+      remedy: isAccount
         ? 'change its password, unless this is another node of the gateway'
         : 'find out who it is, and let them come through the gateway',
     };

@@ -64,14 +64,14 @@ function factsLines(facts: AccessFacts): string[] {
     '',
     'DATABASE ACCOUNTS',
     ...none(
-      facts.accounts.map((one) => `  ${one.severity}: ${plain(one.where)}: ${plain(one.what)}. ${plain(one.todo)}`),
+      facts.accounts.map((one) => `  ${one.severity}: ${plain(one.where)}: ${plain(one.what)}. ${plain(one.remedy)}`),
     ),
     '',
     'EARLIER REVOCATIONS',
     ...none(
       facts.followUps.map(
         (one) =>
-          `  ${one.state === 'done' ? 'done' : 'STILL HELD'}: ${plain(one.principal)} ${one.duty} on ${one.connection}, revoked ${one.decidedAt} by ${plain(one.reviewer)} in ${one.review}${one.todo === '' ? '' : `: ${plain(one.todo)}`}`,
+          `  ${one.state === 'done' ? 'done' : 'STILL HELD'}: ${plain(one.principal)} ${one.duty} on ${one.connection}, revoked ${one.decidedAt} by ${plain(one.reviewer)} in ${one.review}${one.remedy === '' ? '' : `: ${plain(one.remedy)}`}`,
       ),
     ),
     '',
@@ -99,7 +99,7 @@ function lineLines(line: DecidedLine): string[] {
   if (line.verdict === undefined) return [...told, '    not decided'];
   const comment = line.comment === undefined || line.comment === '' ? '' : `: ${plain(line.comment)}`;
   told.push(`    ${line.verdict} by ${plain(line.reviewer ?? '')} at ${line.decidedAt}${comment}`);
-  if (line.todo !== undefined) told.push(`    to do: ${plain(line.todo)}`);
+  if (line.remedy !== undefined) told.push(`    to do: ${plain(line.remedy)}`);
   return told;
 }
 

@@ -64,7 +64,7 @@ export interface DecidedLine extends ReviewedLine {
   readonly comment: string | undefined;
   readonly decidedAt: string | undefined;
   /** For `revoke`: what to do at the identity provider. */
-  readonly todo: string | undefined;
+  readonly remedy: string | undefined;
 }
 
 export interface ReviewSummary {
@@ -339,7 +339,7 @@ function decidedOf(row: ReviewLineRow, bindings: AccessWorld['bindings']): Decid
     reviewer: row.reviewer_id ?? undefined,
     comment: row.comment ?? undefined,
     decidedAt: row.decided_at?.toISOString(),
-    todo: row.verdict === 'revoke' ? revocationOf(holding, bindings) : undefined,
+    remedy: row.verdict === 'revoke' ? revocationOf(holding, bindings) : undefined,
   };
 }
 

@@ -53,7 +53,7 @@ function* duties(facts: RuleFacts, connection: ReviewedConnection): Generator<Fi
         ...said,
         where,
         what: 'no binding gives it here',
-        todo: `bind a group to ${duty} for the labels of ${connection.name}`,
+        remedy: `bind a group to ${duty} for the labels of ${connection.name}`,
       };
     } else if (facts.principals !== undefined && !held.has(duty)) {
       yield {
@@ -61,7 +61,7 @@ function* duties(facts: RuleFacts, connection: ReviewedConnection): Generator<Fi
         ...said,
         where,
         what: `nobody who ever logged in is in ${[...groups].join(' or ')}`,
-        todo: 'put somebody into the group at the identity provider, or correct its name in `bindings`',
+        remedy: 'put somebody into the group at the identity provider, or correct its name in `bindings`',
       };
     }
   }
@@ -82,7 +82,7 @@ function* approvals(facts: RuleFacts, connection: ReviewedConnection): Generator
         where,
         what: `its workflow wants members of ${groups.join(' or ')}, and none of these groups is bound to approver here`,
         why: 'unless somebody is in two groups, nothing of this kind can be approved',
-        todo: 'bind one of the groups to approver, or name another group in the workflow',
+        remedy: 'bind one of the groups to approver, or name another group in the workflow',
       };
     }
     if (facts.principals === undefined) continue;
@@ -98,7 +98,7 @@ function* approvals(facts: RuleFacts, connection: ReviewedConnection): Generator
           ? `it needs ${need.approvals} humans, and ${humans.approvers} of those who ever logged in may decide`
           : 'every human who may decide is the only one who could ask',
       why: 'it waits until its time is up, always',
-      todo: 'give the duty (and the workflow’s groups) to more people, or ask for fewer approvals',
+      remedy: 'give the duty (and the workflow’s groups) to more people, or ask for fewer approvals',
     };
   }
 }
@@ -138,7 +138,7 @@ function* workflows({ workflowLabels, connections }: RuleFacts): Generator<Findi
       where,
       what: `no connection has the labels ${JSON.stringify(labels)}`,
       why: 'a workflow that was meant to be stricter is not in force',
-      todo: 'correct the labels of the workflow or of the connection',
+      remedy: 'correct the labels of the workflow or of the connection',
     };
   }
 }

@@ -70,7 +70,7 @@ function* network({ configuration }: SettingFacts): Generator<Finding> {
       where: 'gateway.postgres.requireTls',
       what: 'sessions without TLS are let in',
       why: 'log-ins and (masked) rows travel in clear text, and somebody in the middle can speak for the client',
-      todo: 'remove the setting, and give the listener a certificate',
+      remedy: 'remove the setting, and give the listener a certificate',
     };
   }
   if (api.tls === undefined && !isLoopbackHost(api.host)) {
@@ -80,7 +80,7 @@ function* network({ configuration }: SettingFacts): Generator<Finding> {
       where: 'api.tls',
       what: `the API listens at ${api.host} without TLS`,
       why: 'access tokens, and with them the right to approve, travel in clear text',
-      todo: 'api: { tls: … }, or listen at 127.0.0.1 behind a proxy that speaks TLS',
+      remedy: 'api: { tls: … }, or listen at 127.0.0.1 behind a proxy that speaks TLS',
     };
   }
   const { publicUrl } = api;
@@ -91,7 +91,7 @@ function* network({ configuration }: SettingFacts): Generator<Finding> {
       where: 'api.publicUrl',
       what: 'it is not set',
       why: 'links in notices and messages lead to the address that the API listens at',
-      todo: 'set it to the address that people use',
+      remedy: 'set it to the address that people use',
     };
   }
   if (publicUrl !== undefined && plainAndAway(publicUrl)) {
@@ -101,7 +101,7 @@ function* network({ configuration }: SettingFacts): Generator<Finding> {
       where: 'api.publicUrl',
       what: `${publicUrl} is not https`,
       why: 'people who follow a link show their log-in to the network',
-      todo: 'use an https address',
+      remedy: 'use an https address',
     };
   }
   for (const { where, issuer } of issuersOf(identity)) {
@@ -112,7 +112,7 @@ function* network({ configuration }: SettingFacts): Generator<Finding> {
       where,
       what: `${issuer} is not https`,
       why: 'whoever stands in between hands out keys, and signs tokens for anybody',
-      todo: 'use the provider’s https address',
+      remedy: 'use the provider’s https address',
     };
   }
 }
@@ -155,7 +155,7 @@ function* files(facts: SettingFacts): Generator<Finding> {
       where: file.path,
       what: `others than its owner may write ${what} (mode ${octal(file.mode)})`,
       why: 'whoever may write there changes what the gateway does or says that it did',
-      todo: `chmod go-w ${file.path}`,
+      remedy: `chmod go-w ${file.path}`,
     };
   }
   if (keys.mode !== undefined && (keys.mode & 0o055) !== 0) {
@@ -165,7 +165,7 @@ function* files(facts: SettingFacts): Generator<Finding> {
       where: keys.path,
       what: `others than its owner may read the keys (mode ${octal(keys.mode)})`,
       why: 'with them the log can be forged, recordings read and hashes of masked values guessed',
-      todo: `chmod 700 ${keys.path}, and make new keys`,
+      remedy: `chmod 700 ${keys.path}, and make new keys`,
     };
   }
 }
@@ -192,7 +192,7 @@ function* secrets({ configuration, configurationFile }: SettingFacts): Generator
     where: where.join(', '),
     what: `the secret stands in the configuration file itself${isReadable ? ', which others may read' : ''}`,
     why: 'configuration files are copied, mailed and checked in',
-    todo: 'name it: { env: NAME } or { file: PATH }',
+    remedy: 'name it: { env: NAME } or { file: PATH }',
   };
 }
 
@@ -210,7 +210,7 @@ function* store({ configuration, store: address }: SettingFacts): Generator<Find
       where: 'store.url',
       what: `the control store at ${address.hostname} is reached without TLS that is asked for`,
       why: 'who changes what the store says changes who holds which request and grant',
-      todo: 'add sslmode=verify-full',
+      remedy: 'add sslmode=verify-full',
     };
   }
   const database = decodeURIComponent(address.pathname.slice(1));
@@ -223,7 +223,7 @@ function* store({ configuration, store: address }: SettingFacts): Generator<Find
       where: `store.url and connection ${name}`,
       what: 'the control store is a target of the gateway',
       why: 'a statement through the gateway could change requests, decisions and grants',
-      todo: 'give the control store a database of its own, with an account of its own',
+      remedy: 'give the control store a database of its own, with an account of its own',
     };
   }
 }
@@ -237,7 +237,7 @@ function* rest({ configuration, processors }: SettingFacts): Generator<Finding> 
       where: 'gateway.workers',
       what: `${workers} worker processes on ${processors} processors`,
       why: 'each costs about 100 MiB, and they take turns',
-      todo: `at most ${processors}`,
+      remedy: `at most ${processors}`,
     };
   }
   if (configuration.masking.length === 0) {
@@ -247,7 +247,7 @@ function* rest({ configuration, processors }: SettingFacts): Generator<Finding> 
       where: 'masking',
       what: 'nothing is masked anywhere',
       why: 'every value leaves as it is',
-      todo: 'write a masking template (docs/masking.md)',
+      remedy: 'write a masking template (docs/masking.md)',
     };
   }
 }

@@ -59,7 +59,7 @@ export function certificateFindings(facts: CertificateFacts, now: number, expiry
       where,
       what: `the certificate (${subject}) is valid from ${facts.validFrom.toISOString()} to ${facts.validTo.toISOString()}, not now`,
       why: 'whoever verifies it refuses the connection; whoever does not is open to anybody in the middle',
-      todo: 'renew the certificate, and check the clocks',
+      remedy: 'renew the certificate, and check the clocks',
     });
   } else if (facts.validTo.getTime() - now < expiryWarningMs) {
     found.push({
@@ -68,7 +68,7 @@ export function certificateFindings(facts: CertificateFacts, now: number, expiry
       where,
       what: `the certificate (${subject}) expires in ${days} days, at ${facts.validTo.toISOString()}`,
       why: 'from then on nothing connects',
-      todo: 'renew it',
+      remedy: 'renew it',
     });
   }
   const isWeakRsa = (facts.keyType === 'rsa' || facts.keyType === 'dsa') && (facts.keyBits ?? 0) < 2_048;
@@ -81,7 +81,7 @@ export function certificateFindings(facts: CertificateFacts, now: number, expiry
       where,
       what: `its key is too short: ${facts.keyType} ${facts.keyBits ?? facts.curve ?? ''}`,
       why: 'who computes the key reads and changes everything in between',
-      todo: 'use an EC key of 256 bits or RSA of 2048 and more',
+      remedy: 'use an EC key of 256 bits or RSA of 2048 and more',
     });
   }
   if (facts.signature !== 'strong') {
@@ -91,7 +91,7 @@ export function certificateFindings(facts: CertificateFacts, now: number, expiry
       where,
       what: `it is signed by ${facts.signature}`,
       why: 'such a signature can be made to fit another certificate',
-      todo: 'have it signed with SHA-256 or better',
+      remedy: 'have it signed with SHA-256 or better',
     });
   }
   return found;
@@ -106,6 +106,6 @@ export function plainTarget(connection: string, host: string): Finding {
     where: `connection ${connection}: tls.mode`,
     what: `the target ${host} is reached without TLS`,
     why: isHere ? 'nothing leaves this machine' : 'passwords and raw rows travel in clear text',
-    todo: isHere ? 'nothing, as long as the target stays on this machine' : 'tls: { mode: verify-full }',
+    remedy: isHere ? 'nothing, as long as the target stays on this machine' : 'tls: { mode: verify-full }',
   };
 }

@@ -58,7 +58,12 @@ export async function wireIdentity(parts: IdentityParts) {
     (await scim?.directory.groupsOf(principalId)) ?? (await access.groupsOf(principalId));
   const providers = new IdentityProviders({ identity, clock, managedGroups });
   const { keyMaxTtlMs, ownerUnseenMs } = identity.accounts;
-  const access = new AccountAccess({ store, clock, ownerUnseenMs });
+  const access = new AccountAccess({
+    store,
+    clock,
+    ownerUnseenMs,
+    managedGroups: async (principalId) => scim?.directory.groupsOf(principalId),
+  });
   const current = (principal: Principal) => access.current(principal);
   const leavers: Leavers = new Leavers({
     store,

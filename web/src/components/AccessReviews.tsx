@@ -173,7 +173,7 @@ function Line({ line, path, isOpen }: { readonly line: DecidedLine; readonly pat
               {line.reviewer}
               {line.comment !== undefined && line.comment !== '' && `: ${line.comment}`}
             </Text>
-            {line.todo !== undefined && <Text size="xs">{line.todo}</Text>}
+            {line.remedy !== undefined && <Text size="xs">{line.remedy}</Text>}
           </Stack>
         )}
         {isOpen && (

@@ -1,6 +1,5 @@
 /** Edit a definition and push it: a commit whose author is the editor, a plan, a request for somebody else. */
-import { Alert, Button, Group, List, Stack, Text, TextInput } from '@mantine/core';
-import { IconAlertTriangle } from '@tabler/icons-react';
+import { Button, Group, Stack, Text, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useMemo, useRef, useState } from 'react';
 import { useNavigate } from 'react-router';
@@ -10,6 +9,7 @@ import { nameOf, useWho } from '../lib/who.ts';
 import { ActionButton } from './ActionButton.tsx';
 import { Editor } from './Editor.tsx';
 import { Failure } from './Failure.tsx';
+import { Problems } from './Problems.tsx';
 
 export interface JobEditorProps {
   readonly initial: string;
@@ -57,23 +57,7 @@ export function JobEditor({ initial, path, onCancel }: JobEditorProps) {
         Tab indents; Escape and then Tab leaves the text.
       </Text>
       {push.error !== null && problems.length === 0 && <Failure error={push.error} />}
-      {problems.length > 0 && (
-        <Alert
-          color="red"
-          variant="light"
-          icon={<IconAlertTriangle aria-hidden />}
-          title="The definition is not valid"
-          role="alert"
-        >
-          <List size="sm">
-            {problems.map((problem, index) => (
-              <List.Item key={index}>
-                <b>Line {problem.line}:</b> {problem.message}
-              </List.Item>
-            ))}
-          </List>
-        </Alert>
-      )}
+      {problems.length > 0 && <Problems title="The definition is not valid" problems={problems} />}
       <TextInput
         label="Message of the commit"
         description={`You (${nameOf(who)}) are its author: you can neither approve nor run it.`}

@@ -1,6 +1,5 @@
 /** Change the rules: edit, see the difference, and apply it or ask for it. What gets wider is decided by somebody else. */
-import { Alert, Button, Group, List, Select, Stack, Text, TextInput } from '@mantine/core';
-import { IconAlertTriangle } from '@tabler/icons-react';
+import { Alert, Button, Group, Select, Stack, Text, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { useNavigate } from 'react-router';
@@ -11,6 +10,7 @@ import { nameOf, useWho } from '../lib/who.ts';
 import { ActionButton } from './ActionButton.tsx';
 import { Editor } from './Editor.tsx';
 import { Failure } from './Failure.tsx';
+import { Problems } from './Problems.tsx';
 import { RuleChanges } from './RuleChanges.tsx';
 
 interface RuleAnswer {
@@ -83,23 +83,7 @@ export function RulesEditor({ policies, onDone }: RulesEditorProps) {
         Tab indents; Escape and then Tab leaves the text.
       </Text>
       {error !== null && problems.length === 0 && <Failure error={error} />}
-      {problems.length > 0 && (
-        <Alert
-          color="red"
-          variant="light"
-          icon={<IconAlertTriangle aria-hidden />}
-          title="The rules are not valid"
-          role="alert"
-        >
-          <List size="sm">
-            {problems.map((problem, index) => (
-              <List.Item key={index}>
-                <b>Line {problem.line}:</b> {problem.message}
-              </List.Item>
-            ))}
-          </List>
-        </Alert>
-      )}
+      {problems.length > 0 && <Problems title="The rules are not valid" problems={problems} />}
       {shown !== undefined && <Outcome answer={shown} />}
       {shown !== undefined && shown.changes.length > 0 && (
         <TextInput

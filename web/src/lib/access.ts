@@ -21,7 +21,7 @@ export interface DecidedLine extends Holding {
   readonly reviewer?: string;
   readonly comment?: string;
   readonly decidedAt?: string;
-  readonly todo?: string;
+  readonly remedy?: string;
 }
 
 export interface AccessFacts {
@@ -58,7 +58,7 @@ export interface AccessFacts {
     readonly connection: string;
     readonly duty: string;
     readonly state: 'done' | 'still-held';
-    readonly todo: string;
+    readonly remedy: string;
   }[];
 }
 

@@ -220,7 +220,7 @@ function Conflicts() {
                         label={one.state === 'done' ? 'done' : 'still held'}
                       />
                     </Table.Td>
-                    <Table.Td>{one.state === 'done' ? '' : one.todo}</Table.Td>
+                    <Table.Td>{one.state === 'done' ? '' : one.remedy}</Table.Td>
                   </Table.Tr>
                 ))}
               </Sheet>
