@@ -1,12 +1,14 @@
 /** Reviews of access: begin one, decide each line, end it. What is revoked is done at the identity provider; the review says how. */
 import { Anchor, Button, Group, Stack, Table, Text, TextInput } from '@mantine/core';
+import { IconDownload } from '@tabler/icons-react';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useSearchParams } from 'react-router';
-import type { DecidedLine, ReviewSummary } from '../lib/access.ts';
+import { reviewReport, type DecidedLine, type ReviewSummary } from '../lib/access.ts';
 import { useAct } from '../lib/act.ts';
 import { api, withQuery } from '../lib/api.ts';
 import { moment } from '../lib/format.ts';
+import { save } from '../lib/save.ts';
 import { useWho } from '../lib/who.ts';
 import { ActionButton } from './ActionButton.tsx';
 import { Loaded } from './Loaded.tsx';
@@ -95,6 +97,14 @@ function Review({ id, close }: { readonly id: string; readonly close: () => void
     changes: ['access'],
     said: () => 'The review has ended.',
   });
+  const download = useAct<'text' | 'json', string>({
+    run: (format) => reviewReport(id, format),
+    changes: [],
+    after: (text, format) =>
+      format === 'text'
+        ? save(text, `${id}.txt`, 'text/plain; charset=utf-8')
+        : save(text, `${id}.json`, 'application/json'),
+  });
   return (
     <Loaded query={review}>
       {(summary) => (
@@ -103,6 +113,17 @@ function Review({ id, close }: { readonly id: string; readonly close: () => void
           hint={`Begun by ${summary.startedBy} on ${moment(summary.startedAt)}`}
           aside={
             <Group gap="xs">
+              {(['text', 'json'] as const).map((format) => (
+                <Button
+                  key={format}
+                  variant="default"
+                  leftSection={<IconDownload size={16} aria-hidden />}
+                  loading={download.isPending && download.variables === format}
+                  onClick={() => download.mutate(format)}
+                >
+                  {format === 'text' ? 'Report as text' : 'Report as JSON'}
+                </Button>
+              ))}
               <Button variant="default" onClick={close}>
                 All reviews
               </Button>

@@ -39,7 +39,7 @@ export function DecisionPanel({ request, check }: Parts) {
       <Count request={request} />
       <Steps steps={request.steps ?? []} />
       {request.state === 'pending' ? <Choice request={request} check={check} /> : <Outcome request={request} />}
-      {request.you.may.includes('review') && <ReviewForm request={request} />}
+      <ReviewForm request={request} />
     </Stack>
   );
 }
