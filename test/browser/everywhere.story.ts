@@ -24,6 +24,8 @@ const further: readonly Look[] = [
   ['ana', '/?view=all'],
   ['nora', '/audit'],
   ['ana', '/access?tab=conflicts'],
+  ['ana', '/access?tab=accounts'],
+  ['ana', '/access?tab=break-glass'],
   ['ana', '/access?tab=reviews'],
   ['ana', '/policies?tab=history'],
   ['eli', '/policies?tab=edit'],
@@ -140,7 +142,7 @@ const nameOf = (address: string) =>
   address
     .replace(/^\//, '')
     .replaceAll(/[^\w]+/g, '-')
-    .replaceAll(/(req|run|session|review)_\w+/g, '$1') || 'inbox';
+    .replaceAll(/\b(req|run|ses|review)_\w+/g, '$1') || 'inbox';
 
 describe('every address of the page, in both colours, on a desk and on a phone', () => {
   for (const route of drawnRoutes()) {
