@@ -147,6 +147,10 @@ describe('access', () => {
       assert.equal(saved.name, `${review}.${more.length === 0 ? 'txt' : 'json'}`);
       assert.match(saved.text, /not needed/);
     }
+    await page.getByRole('button', { name: 'End the review' }).click();
+    await page.getByText(/lines are not decided, and the report says so/).waitFor();
+    await page.getByRole('button', { name: 'End it incomplete' }).click();
+    await page.getByText('The review has ended.').waitFor();
     await page.goto('/access');
     const now = await savedBy(visit, 'Download as JSON');
     const { holdings, facts } = JSON.parse(now.text) as { holdings: object[]; facts: { connections: string[] } };

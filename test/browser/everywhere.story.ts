@@ -130,6 +130,7 @@ async function look(person: Person, address: string, name: string): Promise<void
     for (const scheme of ['light', 'dark'] satisfies Scheme[]) {
       await visit.paint(scheme);
       await visit.notWider();
+      await visit.notCut();
       // Only the colours depend on the scheme.
       await visit.accessible(scheme === 'light' ? undefined : ['color-contrast']);
       await visit.picture(`all-${name}-${person}-${size}-${scheme}`);

@@ -214,6 +214,14 @@ export class Visit {
     assert.fail(`${this.page.url()} is ${found} wide on a screen of ${width}`);
   }
 
+  /** No words end in an ellipsis that the browser made. */
+  async notCut(): Promise<void> {
+    const cut = await this.page.evaluate<string[]>(`[...document.querySelectorAll('main *:not(input)')]
+      .filter((one) => getComputedStyle(one).textOverflow === 'ellipsis' && one.scrollWidth > one.clientWidth)
+      .map((one) => one.textContent)`);
+    assert.deepEqual(cut, [], `cut off at ${this.page.url()}`);
+  }
+
   /** No finding of axe that is serious or critical; by all its rules, or by these alone. */
   async accessible(rules?: readonly string[]): Promise<void> {
     if (!(await this.page.evaluate<boolean>("'axe' in window"))) await this.page.evaluate(axeSource);

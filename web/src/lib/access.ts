@@ -125,6 +125,15 @@ export interface ReviewSummary {
   readonly endedAt?: string;
 }
 
+export interface ReviewDetail extends ReviewSummary {
+  readonly counts: {
+    readonly lines: number;
+    readonly kept: number;
+    readonly revoked: number;
+    readonly undecided: number;
+  };
+}
+
 /** What each reason means; the words of the command line. */
 export const aloneWords: Readonly<Record<string, string>> = {
   'author-approve-execute': 'could write, approve and execute the same thing, if the gateway took them for two people',

@@ -88,7 +88,7 @@ function Matrix() {
             <Sheet
               label="Duties by person and connection"
               head={['Person', ...connections]}
-              minWidth={320 + 160 * connections.length}
+              minWidth={160 + 150 * connections.length}
             >
               {people.map(({ human, principals, duties }) => (
                 <Table.Tr key={human}>
