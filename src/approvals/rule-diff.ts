@@ -63,7 +63,7 @@ function bindingChanges(from: RuleSet, to: RuleSet): RuleChange[] {
 function whyRemovalWidens({ duty, labels }: BindingAtom, from: RuleSet, to: RuleSet): string | undefined {
   const executes = atomsOf(to).some((one) => one.duty === 'executor' && mayMeet(one.labels, labels));
   if (duty === 'designer' && executes) return 'sessions of whoever is an executor too become those of an executor';
-  const speaksOfDuties = [...from.policies.files, ...to.policies.files].some(({ text }) => text.includes('Duty'));
+  const speaksOfDuties = [...from.policies.files, ...to.policies.files].some(({ text }) => /duty/i.test(text));
   return speaksOfDuties ? 'a policy decides by duties, so losing one can lift a prohibition' : undefined;
 }
 
