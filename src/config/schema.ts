@@ -3,9 +3,10 @@
  * environment variables for settings. Every limit is here, with its default and its unit in the name.
  */
 import { z } from 'zod';
+import { connectionFields, tlsNegotiation } from './connection-schema.ts';
 import { doctorSettings, notification, notificationLimits, reviewSettings } from './review-settings.ts';
 import { binding, defaultBindings, maskingTemplate, policyFile, workflow } from './rules-schema.ts';
-import { labels, port, positive, secret } from './values.ts';
+import { port, positive, secret } from './values.ts';
 
 const tlsFiles = z.strictObject({ certFile: z.string(), keyFile: z.string() });
 
@@ -45,13 +46,7 @@ const limits = z.prefault(
 const credential = z.strictObject({ user: z.string().min(1), password: secret });
 
 const connection = z.strictObject({
-  name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a connection name is lower-case letters, digits, - and _'),
-  engine: z.literal('postgres'),
-  host: z.string().min(1),
-  port: port.default(5432),
-  database: z.string().min(1),
-  labels,
-  searchPath: z.array(z.string().min(1)).min(1).default(['public']),
+  ...connectionFields,
   tls: z
     .discriminatedUnion('mode', [
       z.strictObject({
@@ -61,8 +56,7 @@ const connection = z.strictObject({
         /** The certificate that the gateway shows to the target; both or none. */
         certFile: z.string().optional(),
         keyFile: z.string().optional(),
-        /** direct: TLS from the first byte on (PostgreSQL 17 and later); postgres (default): asked for with SSLRequest. */
-        negotiation: z.enum(['postgres', 'direct']).optional(),
+        negotiation: tlsNegotiation.optional(),
       }),
       z.strictObject({ mode: z.literal('disable') }),
     ])
@@ -302,6 +296,8 @@ export const configurationSchema = z.strictObject({
     }),
   bindings: z.array(binding).default(defaultBindings),
   connections: z.array(connection).min(1),
+  /** The folder with the secrets of connections that the rules add. Default: `connections` in the data directory. */
+  connectionSecrets: z.string().min(1).optional(),
   masking: z.array(maskingTemplate).default([]),
   policies: z.prefault(
     z.strictObject({

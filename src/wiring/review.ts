@@ -2,7 +2,7 @@
 import type { TransparencyLog } from '../audit/log.ts';
 import type { RuleSet } from '../config/rules-schema.ts';
 import type { CountersignError } from '../errors.ts';
-import type { LiveRules, WiredConnection } from '../gateway/data-plane.ts';
+import type { LiveRules } from '../gateway/data-plane.ts';
 import { accessWorld, examination, unapprovedOf } from '../gateway/examination.ts';
 import type { Humans } from '../identity/humans.ts';
 import type { Json } from '../lib/canonical-json.ts';
@@ -24,7 +24,6 @@ export interface ReviewParts {
   readonly humans: Humans;
   readonly record: (entry: { readonly type: string; readonly [member: string]: Json | undefined }) => Promise<void>;
   readonly rules: LiveRules;
-  readonly connections: ReadonlyMap<string, WiredConnection>;
   readonly fileRules: RuleSet;
   readonly configurationFile: string | undefined;
   readonly publicUrl: () => string;
@@ -33,7 +32,7 @@ export interface ReviewParts {
 }
 
 export function wireReview(parts: ReviewParts) {
-  const { store, log, node, clock, humans, record, rules, connections, fileRules } = parts;
+  const { store, log, node, clock, humans, record, rules, fileRules } = parts;
   const { configurationFile, publicUrl, note, onError } = parts;
   const keyOf = (human: string) => humans.keyOf(human);
   const executions = new Executions({
@@ -46,7 +45,7 @@ export function wireReview(parts: ReviewParts) {
     examination({
       configuration: rules.configuration,
       configurationFile,
-      connections,
+      connections: rules.connections,
       store,
       now: () => clock.now(),
       keyOf,
