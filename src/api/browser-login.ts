@@ -4,7 +4,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { asCountersignError, CountersignError } from '../errors.ts';
-import { isLoopback } from '../config/loopback.ts';
+import { isLoopback } from '../lib/loopback.ts';
 import { sessionCookie } from './caller.ts';
 import type { ApiServices } from './services.ts';
 

@@ -18,7 +18,7 @@ import {
 } from 'openid-client';
 import { CountersignError } from '../errors.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
-import { isLoopback } from '../config/loopback.ts';
+import { isLoopback } from '../lib/loopback.ts';
 import { defaultHome, readLogin, removeLogin, tokenFile, withLock, writeLogin } from './token-file.ts';
 
 export interface Tokens {

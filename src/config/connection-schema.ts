@@ -3,7 +3,7 @@
  * running gateway (`countersign apply`, the page) have none: an operator puts them into files, by the connection's name.
  */
 import { z } from 'zod';
-import { isLoopback } from './loopback.ts';
+import { isLoopback } from '../lib/loopback.ts';
 import { labels, port, positive } from './values.ts';
 
 export const connectionFields = {

@@ -20,7 +20,7 @@ import {
 } from 'openid-client';
 import { CountersignError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
-import { isLoopback } from '../config/loopback.ts';
+import { isLoopback } from '../lib/loopback.ts';
 
 export interface CodeFlowOptions {
   readonly issuer: string;
