@@ -30,12 +30,13 @@ export function connectionChanges(from: RuleSet, to: RuleSet): RuleChange[] {
 
 /** It belongs to no labels that anybody has duties on yet: every connection's deciders decide on it. */
 function added(one: AddedConnection, rules: RuleSet): RuleChange {
-  const facts = Object.entries(factsOf(one)).map(([name, value]) => `${name} ${value}`);
+  const { target, database, ...rest } = factsOf(one);
+  const facts = Object.entries(rest).map(([name, value]) => `${name}: ${value}`);
   return {
     part: 'connections',
     effect: 'wider',
-    what: `new connection ${one.name}: ${facts.join('; ')}`,
-    why: consequence(one, rules),
+    what: `new connection ${one.name}: database ${database} at ${target}`,
+    why: [...facts, consequence(one, rules)].join('; '),
     labels: undefined,
   };
 }
@@ -43,7 +44,7 @@ function added(one: AddedConnection, rules: RuleSet): RuleChange {
 function changed(before: AddedConnection, one: AddedConnection, rules: RuleSet): RuleChange {
   const [old, now] = [factsOf(before), factsOf(one)];
   const facts = Object.entries(now).flatMap(([name, value]) =>
-    old[name] === value ? [] : [`${name} ${value} instead of ${old[name]}`],
+    old[name as keyof typeof old] === value ? [] : [`${name} ${value} instead of ${old[name as keyof typeof old]}`],
   );
   return {
     part: 'connections',
@@ -56,9 +57,9 @@ function changed(before: AddedConnection, one: AddedConnection, rules: RuleSet):
 
 function factsOf({ engine, host, port, database, labels, searchPath, tls, users }: AddedConnection) {
   const server = tls.mode === 'verify-full' ? [tls.serverName ?? host, tls.negotiation ?? 'postgres'].join(', ') : '';
-  const facts: Record<string, string> = {
-    target: `${engine} ${host}:${port}`,
+  return {
     database: JSON.stringify(database),
+    target: `${engine} ${host}:${port}`,
     TLS: tls.mode === 'verify-full' ? `verified (${server})` : 'none',
     labels: Object.keys(labels).length === 0 ? '(none)' : placeText(labels),
     'search path': searchPath.join(', '),
@@ -66,7 +67,6 @@ function factsOf({ engine, host, port, database, labels, searchPath, tls, users 
       .map(([duty, user]) => `${duty} ${user}`)
       .join(', '),
   };
-  return facts;
 }
 
 /** What the labels bring with them, for whoever decides. */
