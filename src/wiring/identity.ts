@@ -63,6 +63,7 @@ export async function wireIdentity(parts: IdentityParts) {
     clock,
     ownerUnseenMs,
     managedGroups: async (principalId) => scim?.directory.groupsOf(principalId),
+    managedAmong: async (principalIds) => scim?.directory.managedAmong(principalIds) ?? new Set(),
   });
   const current = (principal: Principal) => access.current(principal);
   const leavers: Leavers = new Leavers({
@@ -147,6 +148,9 @@ export async function wireIdentity(parts: IdentityParts) {
       credentials.forgetCredential(credentialUser);
       return endSessions({ credentialUser }, error);
     },
+    endAccount: (principalId, error) => endSessions({ principalId }, error),
+    endedAccounts: (names) => access.endedAmong(names),
+    endsWithLogin: configuration.credentials.endSessions,
   });
   const accounts = new ServiceAccounts({
     store,
