@@ -213,7 +213,8 @@ void describe('service accounts and credentials', () => {
     const control = async (sql: string, ...values: unknown[]) => {
       const client = new pg.Client({ connectionString: harness.postgres.url('control') });
       await client.connect();
-      const { rowCount } = await client.query(sql, values).finally(() => client.end());
+      const { rowCount } = await client.query(sql, values);
+      await client.end();
       assert(rowCount !== null && rowCount > 0, `nothing was changed: ${sql}`);
     };
     const account = async (name: string) => {

@@ -71,8 +71,8 @@ export async function wireIdentity(parts: IdentityParts) {
     record,
     humanKey: (human) => humans.keyOf(human),
     steps: {
-      endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
-      revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
+      endWebSessions: (id, reason, within) => webSessions.endAllOf(id, reason, within),
+      revokeCredentials: (id, within) => credentials.revokeAllOf(id, 'countersign', within),
       endSessions: (principalId, error) => endSessions({ principalId }, error),
       withdrawRequest,
       voidGrant,
