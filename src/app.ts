@@ -341,6 +341,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         credential: async (user) => {
           const found = await credentials.lookup(user);
           if (found !== undefined) revocations.watchCredential(user, found.expiresAt);
+          if (found?.principal.kind === 'service') revocations.watchAccount(found.principal.id);
           return (
             found && {
               verifier: found.verifier,
@@ -354,7 +355,8 @@ export async function startApp(options: AppOptions): Promise<App> {
         token: async (token) => {
           const principal = await verifyToken(token);
           if (isKey(token)) revocations.watchKey(token);
-          else if (principal.kind === 'service') revocations.watchAccount(principal.id);
+          else revocations.watchToken(token);
+          if (principal.kind === 'service') revocations.watchAccount(principal.id);
           return principal;
         },
       },

@@ -18,6 +18,7 @@ export const errorTable = {
   principal_disabled: { sqlstate: '28000', httpStatus: 403 },
   principal_not_provisioned: { sqlstate: '28000', httpStatus: 403 },
   groups_changed: { sqlstate: '57P01', httpStatus: 409 },
+  access_ended: { sqlstate: '57P01', httpStatus: 401 },
   duty_missing: { sqlstate: '28000', httpStatus: 403 },
   // connections and sessions
   connection_unknown: { sqlstate: '3D000', httpStatus: 404 },

@@ -126,7 +126,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(accessRoutes(services));
       await api.register(doctorRoutes(services));
       await api.register(notificationRoutes(services));
-      await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
+      await api.register(eventRoutes(services, { heartbeatMs: 20_000, lookMs: 5_000 }));
     },
     { prefix: '/api/v1' },
   );

@@ -321,7 +321,14 @@ export const configurationSchema = z.strictObject({
     }),
     {},
   ),
-  credentials: z.prefault(z.strictObject({ ttlMs: positive.default(8 * 60 * 60_000) }), {}),
+  credentials: z.prefault(
+    z.strictObject({
+      ttlMs: positive.default(8 * 60 * 60_000),
+      /** Sessions end when the life of the credential or token is over that opened them; runs never do. */
+      endSessions: z.boolean().default(false),
+    }),
+    {},
+  ),
   review: reviewSettings,
   doctor: doctorSettings,
   notifications: z.array(notification).default([]),

@@ -76,7 +76,7 @@ export type SessionMatch = { readonly credentialUser: string } | { readonly prin
 
 interface SessionOwner {
   readonly principalId: string;
-  /** What it was opened with: a credential's user, a principal, or the mark of a key. */
+  /** What it was opened with: a credential's user, or the mark of a key or token. */
   readonly credentialUser: string;
 }
 

@@ -16,6 +16,7 @@ import type { Database, Store } from '../store/database.ts';
 import type { StoredLeaver } from '../store/leavers.ts';
 import { listPrincipals } from '../store/principals.ts';
 import {
+  activePrincipalsAmong,
   changeMembers,
   countScimUsers,
   deleteScimGroup,
@@ -89,6 +90,13 @@ export class ScimDirectory {
   async groupsOf(principalId: string): Promise<string[] | undefined> {
     const user = await this.#userOf(principalId);
     return user?.active === true ? this.#groupNames(user.id) : undefined;
+  }
+
+  /** Of these people, those whom SCIM manages. */
+  async managedAmong(principalIds: readonly string[]): Promise<ReadonlySet<string>> {
+    const { store, fold } = this.#options;
+    const active = await activePrincipalsAmong(store, principalIds.map(fold));
+    return new Set(principalIds.filter((id) => active.has(fold(id))));
   }
 
   /**

@@ -29,7 +29,15 @@ function startNode() {
   const access = new AccountAccess({ store, clock, ownerUnseenMs: 30 * dayMs });
   const current = (principal: Principal) => access.current(principal);
   const credentials = new CredentialService({ store, record: quiet, clock, random: randomBytes, current });
-  const revocations = new Revocations({ store, clock, end: (mark) => Promise.resolve(void ended.push(mark)) });
+  const end = (mark: string) => Promise.resolve(void ended.push(mark));
+  const revocations = new Revocations({
+    store,
+    clock,
+    end,
+    endAccount: end,
+    endedAccounts: (names) => access.endedAmong(names),
+    endsWithLogin: false,
+  });
   const accounts = new ServiceAccounts({
     store,
     clock,
