@@ -394,6 +394,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       humans,
       record,
       rules,
+      breakGlass: requests.breakGlass,
       connections,
       fileRules,
       configurationFile,
@@ -492,6 +493,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const sweep = setInterval(() => {
       requests.expireDue().catch(onError);
       requests.escalateDue().catch(onError);
+      requests.breakGlass.tellLate().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       reconcile().catch(onError);
