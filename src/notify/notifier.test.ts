@@ -228,6 +228,47 @@ void describe('a webhook', () => {
     });
   });
 
+  it('hears of an escalation and of a late review once each, and of rules where a connection that they touch matches', async () => {
+    await withNotifier([webhook({ match: { labels: { env: 'prod' } } })], async (notifier) => {
+      const id = await held();
+      await bench.breakGlass(id);
+      await bench.database.store
+        .updateTable('requests')
+        .set((row) => ({ escalated_steps: 1, break_glass: row.val(JSON.stringify({ lateAt: 'now' })) }))
+        .where('id', '=', id)
+        .execute();
+      for (let twice = 0; twice < 2; twice++) {
+        append({ type: 'request.escalated', request: id, step: 1, groups: ['leads'], decide: false });
+        append({ type: 'request.review-late', request: id, reviewers: 2, given: 0 });
+      }
+      append({ type: 'request.escalated', request: id, step: 2, groups: ['leads'], decide: false });
+      await turn(notifier);
+      const types = bodies().map(({ type }) => type);
+      assert.deepEqual(types, ['request.created', 'break-glass', 'request.escalated', 'request.review-late']);
+      const rules = { type: 'request.created', kind: 'policy', connection: '', authors: [], human: 'dora' };
+      append({ ...rules, request: 'req_rules', connections: ['hr', 'crm'] });
+      append({ ...rules, request: 'req_other', connections: ['hr'] });
+      await turn(notifier);
+      assert.equal((await notifier.status())[0]?.waiting, 2, 'one of the rules, and the step that did not wait');
+    });
+  });
+
+  it('is about people who may do something now', async () => {
+    const of = (more: object, removed: string[] = []) =>
+      bench
+        .people(removed)
+        .concerned({ event: 'request.created', key: 'k', at: '', connection: '', human: 'dora', ...more });
+    const [ann, bob, aud] = ['ann@example.test', 'bob@example.test', 'aud@example.test'];
+    assert.deepEqual((await of({ connections: ['crm'] })).toSorted(), [ann, bob]);
+    assert.deepEqual(await of({ connections: ['crm', 'hr'] }), [bob]);
+    assert.deepEqual(await of({ connections: ['crm'] }, ['bob']), [ann]);
+    const late = { event: 'request.escalated', connection: 'crm' };
+    assert.deepEqual(await of({ ...late, decide: true, groups: ['leads', 'auditors'] }), [bob]);
+    assert.deepEqual((await of({ ...late, decide: false, groups: ['leads', 'auditors'] })).toSorted(), [aud, bob]);
+    bench.mayReview = (_, { principal }) => Promise.resolve(principal.id !== 'bob');
+    assert.deepEqual((await of({ event: 'request.review-late', connection: 'crm' })).toSorted(), [ann, aud]);
+  });
+
   it('has a queue with an end', async () => {
     await withNotifier(
       [webhook()],
