@@ -395,6 +395,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       humans,
       record,
       rules,
+      breakGlass: requests.breakGlass,
       fileRules,
       configurationFile,
       publicUrl: pageUrl,
@@ -495,6 +496,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const sweep = setInterval(() => {
       requests.expireDue().catch(onError);
       requests.escalateDue().catch(onError);
+      requests.breakGlass.tellLate().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       reconcile().catch(onError);

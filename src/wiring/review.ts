@@ -1,4 +1,5 @@
 /** What looks back at who could do what, and at what was done: executions, access reviews, doctor; and who is told. */
+import type { BreakGlassService } from '../approvals/break-glass.ts';
 import type { TransparencyLog } from '../audit/log.ts';
 import type { RuleSet } from '../config/rules-schema.ts';
 import type { CountersignError } from '../errors.ts';
@@ -24,6 +25,7 @@ export interface ReviewParts {
   readonly humans: Humans;
   readonly record: (entry: { readonly type: string; readonly [member: string]: Json | undefined }) => Promise<void>;
   readonly rules: LiveRules;
+  readonly breakGlass: BreakGlassService;
   readonly fileRules: RuleSet;
   readonly configurationFile: string | undefined;
   readonly publicUrl: () => string;
@@ -72,6 +74,7 @@ export function wireReview(parts: ReviewParts) {
     clock,
     configuration: () => rules.configuration,
     keyOf,
+    mayReview: (requestId, asker) => parts.breakGlass.mayReview(requestId, asker),
     publicUrl,
     note,
     onError,
