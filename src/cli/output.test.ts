@@ -1,6 +1,7 @@
 /** What others wrote (statements, names, comments, errors) does not act on the terminal of whoever reads it. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import colors from 'picocolors';
 import { CountersignError } from '../errors.ts';
 import { facts, jsonText, print, printError, printExact, show, shownText, table } from './output.ts';
@@ -22,18 +23,18 @@ describe('text that others wrote', () => {
   for (const [what, text] of attacks) {
     it(`is shown, not obeyed: ${what}`, () => {
       const shown = shownText(text, true);
-      assert.doesNotMatch(shown, /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u202e\u202c\ud800\u{e0041}]/u);
+      assert.doesNotMatch(shown, /(?!\n)[\p{C}]/u);
       assert.match(shown, /<U\+[0-9A-F]{4,6}>/);
       const json = jsonText({ text });
-      assert.doesNotMatch(json, /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u202e\u202c\u{e0041}]/u);
-      assert.equal((JSON.parse(json) as { text: string }).text, text.toWellFormed() === text ? text : 'a\ud800b');
+      assert.doesNotMatch(json, /\p{C}/u);
+      assert.equal((JSON.parse(json) as { text: string }).text, text);
     });
   }
 
   it('leaves our own colours where there are any, lines and tabs', () => {
     const own = `${colored.bold('a')}\t${colored.red('b')}\n${colored.dim(colored.green('c'))}${colored.cyan('d')}${colored.yellow('e')}`;
     assert.equal(shownText(own, true), own);
-    assert.doesNotMatch(shownText(own, false), /\u001b/);
+    assert.ok(!shownText(own, false).includes('\u001b'));
     assert.equal(shownText('one\r\ntwo', true), 'one\ntwo');
   });
 
@@ -59,7 +60,7 @@ describe('text that others wrote', () => {
       ['statement', 'select 1\nmasking policy  sha256:forged'],
       ['masking policy', 'sha256:real'],
     ]);
-    const lines = text.replaceAll(/\u001b\[\d+m/g, '').split('\n');
+    const lines = stripVTControlCharacters(text).split('\n');
     assert.deepEqual(
       lines.filter((line) => line.startsWith('masking policy')),
       ['masking policy  sha256:real'],

@@ -43,12 +43,9 @@ const odd = new RegExp(hiddenCharacter.source, 'gu');
 export function shownText(text: string, isColored = colors.isColorSupported): string {
   return text.replaceAll('\r\n', '\n').replaceAll(oddOrOwn, (found) => {
     const isPlain = found === '\n' || found === '\t' || (isColored && found.length > 2);
-    return isPlain ? found : [...found].map((one) => (isHidden(one) ? `<${codePoint(one)}>` : one)).join('');
+    // Of a sequence only its first character is odd.
+    return isPlain ? found : `<${codePoint(found)}>${found.startsWith('\u001b') ? found.slice(1) : ''}`;
   });
-}
-
-function isHidden(character: string): boolean {
-  return hiddenCharacter.test(character);
 }
 
 /** The same value, with everything escaped that a terminal would obey or nobody would see. */
