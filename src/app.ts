@@ -477,9 +477,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     };
     const { api } = configuration;
     const server = await buildApi({
+      ...api,
       services: apiServices,
       tls: api.tls && readTls(api.tls),
-      requestsPerMinute: api.requestsPerMinute,
     });
     await server.listen({ host: api.host, port: api.port }).catch((cause: unknown) => {
       throw cannotListen('api', api, cause);
