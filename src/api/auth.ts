@@ -26,7 +26,7 @@ export const authRoutes =
       perLogin,
       async (request, reply) => {
         const provider = textOf(request.query.provider);
-      const returnTo = textOf(request.query.return);
+        const returnTo = textOf(request.query.return);
         if (provider !== undefined && services.samlLogin.has(provider)) {
           const query = returnTo === undefined ? '' : `?return=${encodeURIComponent(returnTo)}`;
           return reply.redirect(`/auth/saml/${provider}/login${query}`, 302);
