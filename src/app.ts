@@ -39,6 +39,7 @@ import { JobSubmission } from './jobs/submission.ts';
 import { type Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { tryMask } from './masking/trial.ts';
+import { humanKey } from './policy/entities.ts';
 import { runDoctor } from './review/doctor.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
@@ -449,7 +450,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         }),
       revokeCredential: async (principal, user) => {
         const stored = await credentials.find(user);
-        const isOwn = stored !== undefined && humans.keyOf(stored.human) === humans.keyOf(principal.human);
+        const isOwn = stored !== undefined && humanKey(stored.human) === humanKey(principal.human);
         if (!isOwn && !isAdmin(principal)) {
           throw new CountersignError('not_found', `you have no credential ${JSON.stringify(user)}`);
         }
@@ -480,9 +481,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     };
     const { api } = configuration;
     const server = await buildApi({
+      ...api,
       services: apiServices,
       tls: api.tls && readTls(api.tls),
-      requestsPerMinute: api.requestsPerMinute,
     });
     await server.listen({ host: api.host, port: api.port }).catch((cause: unknown) => {
       throw cannotListen('api', api, cause);

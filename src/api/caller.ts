@@ -14,9 +14,16 @@ declare module 'fastify' {
   }
 }
 
-/** A name with `__Host-` is taken by browsers only over https, for this host alone and every path (RFC 6265bis, 4.1.3). */
+/**
+ * A name with `__Host-` is taken by browsers only over https, for this host alone and every path (RFC 6265bis, 4.1.3): no other
+ * host of the same domain can give a browser a cookie of this name.
+ */
+export function hostCookie(name: string, publicUrl: string): string {
+  return publicUrl.startsWith('https:') ? `__Host-${name}` : name;
+}
+
 export function sessionCookie(publicUrl: string): string {
-  return publicUrl.startsWith('https:') ? '__Host-countersign' : 'countersign';
+  return hostCookie('countersign', publicUrl);
 }
 
 /**

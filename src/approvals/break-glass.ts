@@ -8,6 +8,7 @@ import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
 import type { Principal } from '../identity/principal.ts';
 import type { Clock } from '../lib/clock.ts';
+import { humanKey } from '../policy/entities.ts';
 import type { Database, Store, StoreOrTransaction } from '../store/database.ts';
 import { notifyChange } from '../store/changes.ts';
 import { findRequest, lockRequest, type RequestRecord } from '../store/requests.ts';
@@ -152,8 +153,8 @@ export class BreakGlassService {
       return new CountersignError('request_not_pending', `request ${request.id} is ${request.state}, not pending`);
     }
     const { subject, keys } = await this.#options.open(store, request, principal);
-    const own = keys.keyOf(principal.human);
-    if (own === '' || own !== keys.keyOf(request.requesterHuman)) {
+    const own = humanKey(principal.human);
+    if (keys.keyOf(principal.human) === '' || own !== humanKey(request.requesterHuman)) {
       return refused('only its requester asks for break-glass');
     }
     if (request.breakGlass !== undefined) return refused('break-glass was asked for already');

@@ -252,9 +252,17 @@ export const configurationSchema = z.strictObject({
       host: z.string().default('127.0.0.1'),
       port: port.default(6480),
       /** The address that people use, for links in notices. */
-      publicUrl: z.url().optional(),
+      publicUrl: z.url({ protocol: /^https?$/ }).optional(),
       tls: tlsFiles.optional(),
+      /** Proxies in front of the API, as addresses or networks: who they say asks (X-Forwarded-For) is who asks. */
+      trustedProxies: z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()])).default([]),
+      /** From one address (IPv6: from one network of 64 bits). */
       requestsPerMinute: positive.default(1_200),
+      /** The same for each step of a log-in to the page: an answer of a SAML provider is costly to check. */
+      loginsPerMinute: positive.default(120),
+      maxConnections: positive.default(5_000),
+      /** A request has to be here, whole, after this. */
+      requestTimeoutMs: positive.default(30_000),
       /** Pages of one principal that hear of changes at one time. */
       maxEventStreams: positive.default(12),
       /** A log-in of the page ends after this, whatever happens. */

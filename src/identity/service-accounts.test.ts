@@ -290,3 +290,15 @@ void test('nothing happens without a record', async () => {
   assert.deepEqual([all?.keys.length, all?.offeredTo, all?.disabledAt], [1, undefined, undefined]);
   assert(!(await accounts.list(admin)).some((one) => one.name === 'unrecorded'));
 });
+
+void test("somebody whose name only looks like the owner's has no part in the account", async () => {
+  const { name, id } = await annsAccount();
+  for (const lookalike of [person('ａnn', ['chunk-designers']), person('a\u200bnn'), person('ANN')]) {
+    await directory.seen(lookalike);
+    await refused(accounts.createKey(lookalike, name), 'not_found');
+    await refused(accounts.revokeKey(lookalike, name, id), 'not_found');
+    await refused(accounts.disable(lookalike, name, 'mine'), 'not_found');
+    await refused(accounts.offer(lookalike, name, 'bob'), 'not_found');
+  }
+  await accounts.createKey(ann, name);
+});
