@@ -93,7 +93,7 @@ const rows: Readonly<Record<string, Row>> = {
   'GET /api/v1/connections/:name': { may: everyDuty, refused: ['connection_unknown'], of: { name: () => 'crm' } },
   'POST /api/v1/connections/inherits': { may: `${everyDuty} foreign`, body: () => ({ labels: {} }) },
   'POST /api/v1/connections/:name/test': {
-    may: 'admin',
+    may: 'approver admin',
     refused: ['connection_unknown', 'forbidden'],
     of: { name: () => 'crm' },
   },
