@@ -12,7 +12,7 @@ import { compileMasking, predicatesOf, type MaskSpec } from '../masking/policy.t
 import { ruleDiff } from './rule-diff.ts';
 import { progressOf, workflowFor, type StepDecision, type WorkflowSubject } from './workflow.ts';
 
-const none = { bindings: [], masking: [], workflows: [], policies: { defaults: true, files: [] } };
+const none = { connections: [], bindings: [], masking: [], workflows: [], policies: { defaults: true, files: [] } };
 
 function rulesWith(part: object): RuleSet {
   return ruleSetSchema.parse({ ...none, ...part });

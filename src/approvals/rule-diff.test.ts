@@ -7,7 +7,13 @@ import { CountersignError } from '../errors.ts';
 import { checkRules } from './rule-check.ts';
 import { ruleDiff } from './rule-diff.ts';
 
-const empty: RuleSet = { bindings: [], masking: [], workflows: [], policies: { defaults: true, files: [] } };
+const empty: RuleSet = {
+  connections: [],
+  bindings: [],
+  masking: [],
+  workflows: [],
+  policies: { defaults: true, files: [] },
+};
 
 /** A set from YAML and Cedar texts. */
 function rules(yaml: string, cedar = ''): RuleSet {
