@@ -149,7 +149,7 @@ const steps = [1, 2, 3, 6];
 /** What a mask lets out, as far as that can be told by sets: each letter is something that one can learn. */
 function shows(mask: MaskSpec | undefined): Set<string> {
   if (mask === undefined)
-    return new Set(['everything', ...'rhdmy', ...keptOf(0, longest / 2), ...keptOf(longest / 2, 0)]);
+    return new Set(['everything', 'r', 'h', 'd', 'm', 'y', ...keptOf(0, longest / 2), ...keptOf(longest / 2, 0)]);
   if (mask === 'null') return new Set();
   if (mask === 'redact') return new Set('r');
   if (mask === 'hash') return new Set('rh');
