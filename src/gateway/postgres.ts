@@ -318,6 +318,10 @@ export class PostgresListener {
   ): Promise<Upstream> {
     const { limits } = this.#options;
     const { user, password } = connection.credentials[identity.duty];
+    // A run reads what was planned under the settings of every run; its clients choose how long they wait, and no more.
+    const chosen = Object.entries(settings).filter(
+      ([name]) => identity.runId === undefined || name.endsWith('timeout'),
+    );
     return Upstream.connect({
       address: connection.address,
       user,
@@ -325,7 +329,7 @@ export class PostgresListener {
       parameters: {
         // Dates are masked as ISO texts, whatever the target's default is; a client may choose another ISO order.
         datestyle: 'ISO, MDY',
-        ...settings,
+        ...Object.fromEntries(chosen),
         application_name: `countersign ${identity.sessionId} ${identity.principal.id}`.slice(0, 63),
         search_path: connection.searchPath.map((schema) => `"${schema.replaceAll('"', '""')}"`).join(', '),
         client_encoding: 'UTF8',

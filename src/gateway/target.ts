@@ -125,7 +125,7 @@ export class Target {
       connectionTimeoutMillis: connectTimeoutMs,
       statement_timeout: statementTimeoutMs,
       application_name: 'countersign gateway',
-      options: `-c search_path=${searchPath.map((schema) => `"${schema}"`.replaceAll(/[\\ ]/g, '\\$&')).join(',')} -c client_encoding=UTF8`,
+      options: `-c search_path=${searchPath.map((schema) => `"${schema}"`.replaceAll(/[\\ ]/g, '\\$&')).join(',')} -c client_encoding=UTF8 -c datestyle=ISO,MDY`,
     };
   }
 
