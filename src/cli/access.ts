@@ -68,6 +68,8 @@ interface FactsView {
     readonly human: string;
     readonly reviewsGiven: number;
     readonly reviewsNeeded: number;
+    readonly dueAt?: string;
+    readonly mayReview?: readonly string[];
   }[];
   readonly followUps: readonly {
     readonly principal: string;
@@ -266,6 +268,8 @@ function factsView(found: FactsView): string {
         one.request,
         `${one.human} on ${one.connection}`,
         `${one.reviewsGiven} of ${one.reviewsNeeded} reviews`,
+        one.dueAt === undefined ? '' : `due ${one.dueAt}`,
+        one.mayReview === undefined ? '' : `may review: ${one.mayReview.join(', ') || 'nobody'}`,
       ]),
     ),
     section(

@@ -7,10 +7,10 @@ import { CountersignError } from '../errors.ts';
 import type { MaskIndex } from '../masking/mask-index.ts';
 import { compileGlob, foldCase } from '../masking/glob.ts';
 import type { Catalogue } from '../sql/statement.ts';
+import type { UnreviewedRow } from '../store/access.ts';
 import { accountFacts, accountFindings, type AccountDuty, type TargetQuery } from './account-check.ts';
 import type { ReviewedConnection, ReviewedPrincipal } from './access.ts';
 import { clockFindings, type ClockReading } from './clock-check.ts';
-import type { BreakGlassUse } from './facts.ts';
 import { bySeverity, worstOf, type Finding, type Severity } from './finding.ts';
 import { idleRuleFindings, sensitiveFindings, type MaskedCatalogue } from './mask-check.ts';
 import { reachFacts, reachFindings } from './reach-check.ts';
@@ -50,7 +50,7 @@ export interface DoctorOptions {
         readonly appliedPolicy?:
           | (() => Promise<{ readonly matches: boolean; readonly what: string } | undefined>)
           | undefined;
-        readonly breakGlass?: (() => Promise<readonly BreakGlassUse[]>) | undefined;
+        readonly breakGlass?: (() => Promise<readonly UnreviewedRow[]>) | undefined;
       }
     | { readonly unreachable: string };
   /** The time that the identity provider shows, by its HTTP Date. */

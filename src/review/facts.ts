@@ -1,7 +1,7 @@
 /** Access as it is at one moment: lines, conflicts, accounts, executions and what became of earlier revocations. */
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { Clock } from '../lib/clock.ts';
-import { heldSince, newestUses, noteHoldings, revokedBefore } from '../store/access.ts';
+import { heldSince, newestUses, noteHoldings, revokedBefore, type UnreviewedRow } from '../store/access.ts';
 import type { Store } from '../store/database.ts';
 import type { ServiceAccountRecord } from '../store/service-accounts.ts';
 import {
@@ -31,17 +31,13 @@ export interface AccessViewOptions {
   /** Database accounts that can do more than their duty needs. */
   readonly accounts: (connections: readonly string[]) => Promise<readonly Finding[]>;
   /** Break-glass uses that wait for their review. */
-  readonly breakGlass?: ((connections: readonly string[]) => Promise<readonly BreakGlassUse[]>) | undefined;
+  readonly breakGlass?: ((connections: readonly string[]) => Promise<readonly UnreviewedRow[]>) | undefined;
   readonly unusedAfterMs: number;
 }
 
-export interface BreakGlassUse {
-  readonly request: string;
-  readonly connection: string;
-  readonly human: string;
-  readonly at: string;
-  readonly reviewsGiven: number;
-  readonly reviewsNeeded: number;
+export interface BreakGlassUse extends Omit<UnreviewedRow, 'hadPart'> {
+  /** Humans who hold a duty that reviews and had no part in it, at most `maxReviewers`; who they are is asked again then. */
+  readonly mayReview: readonly string[];
 }
 
 export interface ReviewedLine extends Holding {
@@ -88,6 +84,8 @@ export interface AccessFacts {
 }
 
 const maxUnapproved = 1_000;
+const maxReviewers = 50;
+const reviewing: readonly Duty[] = ['approver', 'auditor', 'admin'];
 
 export class AccessView {
   readonly #options: AccessViewOptions;
@@ -149,7 +147,7 @@ export class AccessView {
       },
       executionsSince: from.toISOString(),
       followUps: await this.#followUps(world),
-      ...(broken === undefined ? {} : { breakGlass: broken }),
+      ...(broken === undefined ? {} : { breakGlass: withReviewers(broken, world) }),
     };
   }
 
@@ -194,6 +192,17 @@ export class AccessView {
         };
       });
   }
+}
+
+function withReviewers(uses: readonly UnreviewedRow[], world: AccessWorld): BreakGlassUse[] {
+  const holdings = uses.length === 0 ? [] : holdingsOf(world).filter(({ duty }) => reviewing.includes(duty));
+  return uses.map(({ hadPart, ...use }) => {
+    const parts = new Set(hadPart.map(world.keyOf));
+    const others = holdings
+      .filter(({ connection, human }) => connection === use.connection && !parts.has(world.keyOf(human)))
+      .map(({ human }) => human);
+    return { ...use, mayReview: [...new Set(others)].toSorted().slice(0, maxReviewers) };
+  });
 }
 
 /** Everybody who could come in: who was ever seen, and service accounts that never were; without leavers and dead accounts. */

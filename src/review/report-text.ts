@@ -1,6 +1,6 @@
 /** A review as a person reads it: plain text, one fact a line, so that it can be printed, mailed and compared. */
 import { aloneWords } from './conflicts.ts';
-import type { AccessFacts } from './facts.ts';
+import type { AccessFacts, BreakGlassUse } from './facts.ts';
 import type { DecidedLine, ReviewReport } from './reviews.ts';
 
 export function reviewText(report: ReviewReport): string {
@@ -82,7 +82,7 @@ function factsLines(facts: AccessFacts): string[] {
           ...none(
             facts.breakGlass.map(
               (one) =>
-                `  ${one.request} on ${one.connection} by ${plain(one.human)} at ${one.at}: ${one.reviewsGiven} of ${one.reviewsNeeded} reviews`,
+                `  ${one.request} on ${one.connection} by ${plain(one.human)} at ${one.at}: ${one.reviewsGiven} of ${one.reviewsNeeded} reviews${waitsFor(one)}`,
             ),
           ),
           '',
@@ -101,6 +101,12 @@ function lineLines(line: DecidedLine): string[] {
   told.push(`    ${line.verdict} by ${plain(line.reviewer ?? '')} at ${line.decidedAt}${comment}`);
   if (line.remedy !== undefined) told.push(`    to do: ${plain(line.remedy)}`);
   return told;
+}
+
+/** Reviews that were begun before this was kept do not have it. */
+function waitsFor({ dueAt, mayReview }: Partial<BreakGlassUse>): string {
+  if (dueAt === undefined || mayReview === undefined) return '';
+  return `, due ${dueAt}; may review: ${mayReview.length === 0 ? 'nobody' : mayReview.map(plain).join(', ')}`;
 }
 
 function none(lines: readonly string[]): readonly string[] {

@@ -211,17 +211,28 @@ export interface UnreviewedRow {
   readonly connection: string;
   readonly human: string;
   readonly at: string;
+  /** ISO 8601; in the past: late. */
+  readonly dueAt: string;
   readonly reviewsGiven: number;
   readonly reviewsNeeded: number;
+  /** Humans who asked, wrote, decided or executed it, or have reviewed it: none of them reviews it. */
+  readonly hadPart: readonly string[];
 }
 
 /** Approved under break-glass, and not confirmed yet; the longest first. */
 export async function unreviewedBreakGlass(store: StoreOrTransaction): Promise<UnreviewedRow[]> {
-  const { rows } = await sql<UnreviewedRow>`
+  const { rows } = await sql<Omit<UnreviewedRow, 'dueAt'> & { readonly dueAt: Date }>`
     select r.id as request, r.connection, r.break_glass ->> 'human' as human, r.break_glass ->> 'at' as at,
       (select count(*) from reviews v where v.request_id = r.id and v.verdict = 'ok') as "reviewsGiven",
-      (r.break_glass ->> 'reviewers')::bigint as "reviewsNeeded"
+      (r.break_glass ->> 'reviewers')::bigint as "reviewsNeeded", r.review_due_at as "dueAt",
+      array(select r.requester_human
+        union select a ->> 'human' from jsonb_array_elements(r.authors::jsonb) a
+        union select d.human from decisions d where d.request_id = r.id
+        union select v.human from reviews v where v.request_id = r.id
+        union select u.executor_human from grants g join runs u on u.grant_id = g.id where g.request_id = r.id
+        union select p.human from grants g join principals p on p.id = g.consumed_by where g.request_id = r.id
+      ) as "hadPart"
     from requests r where r.break_glass is not null and r.confirmed_at is null and r.review_due_at is not null
     order by r.review_due_at limit 1000`.execute(store);
-  return rows;
+  return rows.map((row) => ({ ...row, dueAt: row.dueAt.toISOString() }));
 }

@@ -1,9 +1,12 @@
 /** An auditor in the browser: every execution passed an approval, with proofs checked there; access and rules. */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Route } from 'playwright-core';
+import { runProgram } from '../../src/cli/program.ts';
 import { finishRun, startRun } from './runs.ts';
-import { phone, startWorld, type World } from './world.ts';
+import { phone, startWorld, type Visit, type World } from './world.ts';
 
 let world: World;
 let runId: string;
@@ -134,6 +137,28 @@ describe('access', () => {
     await page.getByText('revoked', { exact: true }).first().waitFor();
     await visit.accessible();
     await visit.picture('access-review');
+    const review = new URL(page.url()).searchParams.get('review') ?? '';
+    for (const [name, more] of [
+      ['Report as text', []],
+      ['Report as JSON', ['--json']],
+    ] as const) {
+      const saved = await savedBy(visit, name);
+      assert.equal(saved.text, await exported(review, more), `${name} is what the command line writes`);
+      assert.equal(saved.name, `${review}.${more.length === 0 ? 'txt' : 'json'}`);
+      assert.match(saved.text, /not needed/);
+    }
+    await page.getByRole('button', { name: 'End the review' }).click();
+    await page.getByText(/lines are not decided, and the report says so/).waitFor();
+    await page.getByRole('button', { name: 'End it incomplete' }).click();
+    await page.getByText('The review has ended.').waitFor();
+    await page.goto('/access');
+    const now = await savedBy(visit, 'Download as JSON');
+    const { holdings, facts } = JSON.parse(now.text) as { holdings: object[]; facts: { connections: string[] } };
+    assert.ok(holdings.length > 3);
+    assert.deepEqual(facts.connections, ['crm']);
+    await page.getByRole('tab', { name: 'Database accounts' }).click();
+    await page.getByRole('row', { name: /designer account cs_designer it may write/ }).waitFor();
+    await visit.picture('access-accounts');
     await visit.end();
     const phoned = await world.visit('ana', '/access', { viewport: phone, scheme: 'dark' });
     await phoned.page.getByRole('region', { name: 'Duties by person and connection' }).waitFor();
@@ -142,6 +167,32 @@ describe('access', () => {
     await phoned.end();
   });
 });
+
+async function savedBy(visit: Visit, name: string) {
+  const [download] = await Promise.all([
+    visit.page.waitForEvent('download'),
+    visit.page.getByRole('button', { name }).click(),
+  ]);
+  return { name: download.suggestedFilename(), text: await readFile(await download.path(), 'utf8') };
+}
+
+/** What `countersign access review export` writes. */
+async function exported(review: string, more: readonly string[]): Promise<string> {
+  const { harness } = world;
+  const file = path.join(harness.home, `review${more.length}`);
+  const { COUNTERSIGN_TOKEN: before } = process.env;
+  process.env['COUNTERSIGN_TOKEN'] = await harness.token('auditor');
+  const none = () => Promise.reject(new Error('not here'));
+  try {
+    const words = ['access', 'review', 'export', review, '--out', file];
+    const options = { version: '0', serve: none, doctor: none };
+    assert.equal(await runProgram(['--server', harness.app.apiUrl, ...more, ...words], options), 0);
+  } finally {
+    if (before === undefined) delete process.env['COUNTERSIGN_TOKEN'];
+    else process.env['COUNTERSIGN_TOKEN'] = before;
+  }
+  return readFile(file, 'utf8');
+}
 
 describe('policies', () => {
   it('show what is in force, and its history', async () => {

@@ -65,6 +65,21 @@ void describe('the inbox', () => {
     await visit.end();
   });
 
+  test('whoever holds no duty is told so, not to push a job', async () => {
+    const visit = await world.visit('nora', '/');
+    visit.expect((problem) => problem.includes('/api/v1/events'));
+    await visit.page.getByText('You hold no duty').waitFor();
+    assert.equal(await visit.page.getByText('jobs push').count(), 0);
+    await visit.end();
+  });
+
+  test('whoever looks on sees everything at first', async () => {
+    const visit = await world.visit('ana', '/');
+    await visit.page.getByText('third-asked version 1').waitFor();
+    assert.equal(await visit.page.getByRole('tab', { name: 'All' }).getAttribute('aria-selected'), 'true');
+    await visit.end();
+  });
+
   test('what a designer has asked for is under Mine', async () => {
     const visit = await world.visit('dana', '/');
     await visit.page.getByText('third-asked version 1').waitFor();

@@ -37,6 +37,19 @@ void describe('a statement that waits', () => {
     const reasonId = await approve.getAttribute('aria-describedby');
     const reason = await visit.page.locator(`[id="${reasonId}"]`).textContent();
     assert.match(reason ?? '', /an author may not approve it/);
+    // Why it waits, whom for, and what would be let through, stand before the buttons.
+    const text = (await visit.page.locator('main').innerText()).replaceAll(/\s+/g, ' ');
+    const order = [
+      'reading rows on crm in the duty of designer needs an approval',
+      'select id, name, ssn from customers where id > 100',
+      'It waits for one approval more, by somebody else with the duty approver on crm.',
+      'Approve',
+    ].map((words) => text.indexOf(words));
+    assert.ok(!order.includes(-1), text);
+    assert.deepEqual(
+      order.toSorted((one, two) => one - two),
+      order,
+    );
     await visit.accessible();
     await visit.picture('statement-waits-phone');
     await visit.page.getByRole('button', { name: 'Withdraw my request' }).click();

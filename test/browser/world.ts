@@ -29,7 +29,7 @@ const browserFlags = [
   '--disable-component-update',
   '--disable-sync',
 ];
-const desktop = { width: 1280, height: 900 };
+export const desktop = { width: 1280, height: 900 };
 export const phone = { width: 390, height: 844 };
 
 export interface VisitOptions {
@@ -189,10 +189,45 @@ export class Visit {
     await this.page.screenshot({ path: path.join(pictures, `${name}.png`) });
   }
 
-  /** No finding of axe that is serious or critical. */
-  async accessible(): Promise<void> {
-    await this.page.evaluate(axeSource);
-    const { violations } = await this.page.evaluate<{ violations: AxeFinding[] }>('axe.run(document)');
+  /** The page has its heading, and nothing of it is on its way any more. */
+  async settled(): Promise<void> {
+    await this.page.getByRole('heading', { level: 1 }).first().waitFor();
+    const waiting = 'main [aria-label="Loading"], main [aria-label="Verifying"], main :text("is being computed")';
+    await this.page.locator(waiting).first().waitFor({ state: 'hidden' });
+  }
+
+  /** In these colours, from now on. */
+  async paint(scheme: Scheme): Promise<void> {
+    await this.page.emulateMedia({ colorScheme: scheme });
+    await this.page.locator(`html[data-mantine-color-scheme="${scheme}"]`).waitFor({ state: 'attached' });
+  }
+
+  /** Nothing has to be scrolled sideways, as soon as the page has taken its width. */
+  async notWider(): Promise<void> {
+    const { width } = this.page.viewportSize() ?? desktop;
+    let found = 0;
+    for (let look = 0; look < 20; look++) {
+      found = Number(await this.page.evaluate('document.documentElement.scrollWidth'));
+      if (found <= width) return;
+      await this.page.waitForTimeout(50);
+    }
+    assert.fail(`${this.page.url()} is ${found} wide on a screen of ${width}`);
+  }
+
+  /** No words end in an ellipsis that the browser made. */
+  async notCut(): Promise<void> {
+    const cut = await this.page.evaluate<string[]>(`[...document.querySelectorAll('main *:not(input)')]
+      .filter((one) => getComputedStyle(one).textOverflow === 'ellipsis' && one.scrollWidth > one.clientWidth)
+      .map((one) => one.textContent)`);
+    assert.deepEqual(cut, [], `cut off at ${this.page.url()}`);
+  }
+
+  /** No finding of axe that is serious or critical; by all its rules, or by these alone. */
+  async accessible(rules?: readonly string[]): Promise<void> {
+    if (!(await this.page.evaluate<boolean>("'axe' in window"))) await this.page.evaluate(axeSource);
+    const { violations } = await this.page.evaluate<{ violations: AxeFinding[] }>(
+      `axe.run(document, ${JSON.stringify({ resultTypes: ['violations'], ...(rules && { runOnly: rules }) })})`,
+    );
     const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
     const said = bad.map(
       ({ id, help, nodes }) =>

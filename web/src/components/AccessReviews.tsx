@@ -1,14 +1,18 @@
 /** Reviews of access: begin one, decide each line, end it. What is revoked is done at the identity provider; the review says how. */
 import { Anchor, Button, Group, Stack, Table, Text, TextInput } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { IconDownload } from '@tabler/icons-react';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useSearchParams } from 'react-router';
-import type { DecidedLine, ReviewSummary } from '../lib/access.ts';
+import { reviewReport, type DecidedLine, type ReviewDetail, type ReviewSummary } from '../lib/access.ts';
 import { useAct } from '../lib/act.ts';
 import { api, withQuery } from '../lib/api.ts';
-import { moment } from '../lib/format.ts';
+import { moment, plural } from '../lib/format.ts';
+import { save } from '../lib/save.ts';
 import { useWho } from '../lib/who.ts';
 import { ActionButton } from './ActionButton.tsx';
+import { Confirm } from './Confirm.tsx';
 import { Loaded } from './Loaded.tsx';
 import { More } from './More.tsx';
 import { Section } from './Section.tsx';
@@ -81,7 +85,7 @@ function Review({ id, close }: { readonly id: string; readonly close: () => void
   const path = `/access/reviews/${encodeURIComponent(id)}`;
   const review = useQuery({
     queryKey: ['access', 'reviews', id],
-    queryFn: ({ signal }) => api<ReviewSummary>(path, { signal }),
+    queryFn: ({ signal }) => api<ReviewDetail>(path, { signal }),
   });
   const lines = useInfiniteQuery({
     queryKey: ['access', 'reviews', id, 'lines'],
@@ -90,26 +94,46 @@ function Review({ id, close }: { readonly id: string; readonly close: () => void
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (last) => last.next,
   });
-  const end = useAct<undefined, unknown>({
-    run: () => api(`${path}/end`, { method: 'POST', body: {} }),
+  const [isEnding, ending] = useDisclosure(false);
+  const end = useAct<boolean, unknown>({
+    run: (incomplete) => api(`${path}/end`, { method: 'POST', body: { incomplete } }),
     changes: ['access'],
     said: () => 'The review has ended.',
+  });
+  const download = useAct<'text' | 'json', string>({
+    run: (format) => reviewReport(id, format),
+    changes: [],
+    after: (text, format) =>
+      format === 'text'
+        ? save(text, `${id}.txt`, 'text/plain; charset=utf-8')
+        : save(text, `${id}.json`, 'application/json'),
   });
   return (
     <Loaded query={review}>
       {(summary) => (
         <Section
           title={`Review ${summary.id}`}
-          hint={`Begun by ${summary.startedBy} on ${moment(summary.startedAt)}`}
+          hint={`Begun by ${summary.startedBy} on ${moment(summary.startedAt)}; ${summary.counts.kept} kept, ${summary.counts.revoked} revoked, ${summary.counts.undecided} not decided`}
           aside={
             <Group gap="xs">
+              {(['text', 'json'] as const).map((format) => (
+                <Button
+                  key={format}
+                  variant="default"
+                  leftSection={<IconDownload size={16} aria-hidden />}
+                  loading={download.isPending && download.variables === format}
+                  onClick={() => download.mutate(format)}
+                >
+                  {format === 'text' ? 'Report as text' : 'Report as JSON'}
+                </Button>
+              ))}
               <Button variant="default" onClick={close}>
                 All reviews
               </Button>
               <ActionButton
                 why={summary.endedAt === undefined ? undefined : 'It has ended.'}
                 loading={end.isPending}
-                onClick={() => end.mutate(undefined)}
+                onClick={ending.open}
               >
                 End the review
               </ActionButton>
@@ -128,6 +152,18 @@ function Review({ id, close }: { readonly id: string; readonly close: () => void
             )}
           </Loaded>
           <More {...lines} />
+          <Confirm
+            isOpen={isEnding}
+            close={ending.close}
+            title="End the review?"
+            action={summary.counts.undecided === 0 ? 'End it' : 'End it incomplete'}
+            onConfirm={() => end.mutate(summary.counts.undecided > 0)}
+          >
+            {summary.counts.undecided === 0
+              ? 'Every line is decided. '
+              : `${plural(summary.counts.undecided, 'line is', 'lines are')} not decided, and the report says so. `}
+            Nothing in it can be changed afterwards.
+          </Confirm>
         </Section>
       )}
     </Loaded>

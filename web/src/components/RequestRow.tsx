@@ -64,7 +64,7 @@ function Ages({ request, now, isPending }: { request: RequestSummary; now: numbe
   return (
     <div className="row-ages">
       {isPending ? (
-        <Badge variant="light" color="gray" radius="sm" tt="none" className="tone tone-gray">
+        <Badge variant="light" color="gray" radius="sm" tt="none" className="verdict tone tone-gray">
           {request.approvalsGiven} of {request.approvalsNeeded} approved
         </Badge>
       ) : (

@@ -7,6 +7,7 @@ import { send } from '../lib/api.ts';
 import { toHex } from '../lib/checkpoint.ts';
 import { bytes, count } from '../lib/format.ts';
 import type { RunProgress } from '../lib/run.ts';
+import { save } from '../lib/save.ts';
 import { sha256 } from '../lib/tlog.ts';
 import { Copyable } from './Copyable.tsx';
 import { Facts } from './Facts.tsx';
@@ -47,6 +48,7 @@ export function RunManifest({ run: { runId } }: { readonly run: Pick<RunProgress
   );
 }
 
+/** What is saved are the exact bytes, so that their digest is the log's. */
 function Shown({ text, digest, manifest, runId }: { text: string; digest: string; manifest: Manifest; runId: string }) {
   const [isOpen, { toggle }] = useDisclosure(false);
   const { totals } = manifest;
@@ -82,7 +84,7 @@ function Shown({ text, digest, manifest, runId }: { text: string; digest: string
         <Button
           size="sm"
           leftSection={<IconDownload size={16} aria-hidden />}
-          onClick={() => save(text, `${runId}.manifest.json`)}
+          onClick={() => save(text, `${runId}.manifest.json`, 'application/json')}
         >
           Download
         </Button>
@@ -97,14 +99,4 @@ function Shown({ text, digest, manifest, runId }: { text: string; digest: string
       </Collapse>
     </Stack>
   );
-}
-
-/** The exact bytes, so that their digest is the log's. */
-function save(text: string, name: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
-  const link = document.createElement('a');
-  link.href = url;
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(url);
 }

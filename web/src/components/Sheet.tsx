@@ -16,7 +16,7 @@ export function Sheet({ label, head, children, minWidth = 640 }: SheetProps) {
   return (
     <Table.ScrollContainer
       minWidth={minWidth}
-      className="card"
+      className="card sheet"
       type="native"
       tabIndex={0}
       role="region"

@@ -29,7 +29,7 @@ export function State({ state, label = state }: { readonly state: string; readon
       variant="light"
       tt="none"
       radius="sm"
-      className={`tone tone-${colors[state] ?? 'gray'}`}
+      className={`verdict tone tone-${colors[state] ?? 'gray'}`}
     >
       {label}
     </Badge>

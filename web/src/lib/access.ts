@@ -1,4 +1,5 @@
 /** The access review as the API tells of it. */
+import { api, send, withQuery } from './api.ts';
 import type { Duty } from './who.ts';
 
 export interface Holding {
@@ -52,6 +53,27 @@ export interface AccessFacts {
     readonly action: string;
     readonly policies: readonly string[];
   }[];
+  /** Database accounts against what their duty needs. */
+  readonly accounts: readonly {
+    readonly check: string;
+    readonly severity: 'info' | 'low' | 'medium' | 'high' | 'critical';
+    readonly where: string;
+    readonly what: string;
+    readonly why: string;
+    readonly remedy: string;
+  }[];
+  /** Approved by break-glass, and not confirmed yet. */
+  readonly breakGlass?: readonly {
+    readonly request: string;
+    readonly connection: string;
+    readonly human: string;
+    readonly at: string;
+    readonly dueAt: string;
+    readonly reviewsGiven: number;
+    readonly reviewsNeeded: number;
+    /** Humans who hold a duty that reviews and had no part in it. */
+    readonly mayReview: readonly string[];
+  }[];
   readonly followUps: readonly {
     readonly line: string;
     readonly principal: string;
@@ -62,12 +84,54 @@ export interface AccessFacts {
   }[];
 }
 
+export const factsQuery = {
+  queryKey: ['access', 'facts'] as const,
+  queryFn: ({ signal }: { signal: AbortSignal }) => api<AccessFacts>('/access/facts', { signal }),
+};
+
+export interface Holdings {
+  readonly total: number;
+  readonly holdings: readonly Holding[];
+  readonly next?: string;
+}
+
+export const fetchHoldings = (before: string | undefined, signal?: AbortSignal) =>
+  api<Holdings>(withQuery('/access/holdings', { before, limit: 1_000 }), { signal });
+
+/** Everything as of now, as `countersign --json access review` writes it. */
+export async function reviewNow(): Promise<string> {
+  const holdings: Holding[] = [];
+  let before: string | undefined;
+  do {
+    const page = await fetchHoldings(before);
+    holdings.push(...page.holdings);
+    before = page.next;
+  } while (before !== undefined);
+  return `${JSON.stringify({ holdings, facts: await api<AccessFacts>('/access/facts') }, undefined, 2)}\n`;
+}
+
+/** A review as `countersign access review export` writes it. */
+export async function reviewReport(id: string, format: 'text' | 'json'): Promise<string> {
+  const answer = await send(withQuery(`/access/reviews/${encodeURIComponent(id)}/report`, { format }));
+  const text = await answer.text();
+  return `${format === 'text' ? text : JSON.stringify(JSON.parse(text), undefined, 2)}\n`;
+}
+
 export interface ReviewSummary {
   readonly id: string;
   readonly startedBy: string;
   readonly startedAt: string;
   readonly endedBy?: string;
   readonly endedAt?: string;
+}
+
+export interface ReviewDetail extends ReviewSummary {
+  readonly counts: {
+    readonly lines: number;
+    readonly kept: number;
+    readonly revoked: number;
+    readonly undecided: number;
+  };
 }
 
 /** What each reason means; the words of the command line. */

@@ -9,7 +9,7 @@ export interface Act<Input, Answer> {
   readonly changes: readonly string[];
   /** What to say when it is done; undefined = nothing. */
   readonly said?: (answer: Answer, input: Input) => string | undefined;
-  readonly after?: (answer: Answer) => void;
+  readonly after?: (answer: Answer, input: Input) => void;
 }
 
 export function useAct<Input, Answer>({ run, changes, said, after }: Act<Input, Answer>) {
@@ -20,7 +20,7 @@ export function useAct<Input, Answer>({ run, changes, said, after }: Act<Input, 
       for (const topic of changes) void client.invalidateQueries({ queryKey: [topic] });
       const message = said?.(answer, input);
       if (message !== undefined) notifications.show({ message });
-      after?.(answer);
+      after?.(answer, input);
     },
     onError: (error) => {
       const hint = error instanceof ApiError ? error.hint : undefined;

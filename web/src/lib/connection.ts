@@ -28,6 +28,7 @@ export interface Workflow {
   readonly expiresMs: number;
   readonly grantExpiresMs: number;
   readonly strict: boolean;
+  readonly breakGlass?: { readonly approvals: number; readonly reviewers: number };
 }
 
 export interface Inheritance {
@@ -60,14 +61,17 @@ export function maskText(mask: MaskSpec): string {
 }
 
 /** How many approve, and who, in a sentence. */
-export function approvalsText({ approvals, strict }: Workflow): string {
+export function approvalsText({ approvals, strict, breakGlass }: Workflow): string {
   const steps = approvals.steps ?? [approvals];
   const said = steps.map((step) => {
     const groups = 'allOf' in step && step.allOf !== undefined ? `one of each of ${step.allOf.join(', ')}` : undefined;
     const some = `${step.count ?? 1} ${(step.count ?? 1) === 1 ? 'approver' : 'different approvers'}`;
     return groups ?? (step.groups === undefined ? some : `${some} of ${step.groups.join(' or ')}`);
   });
-  return `${said.join(', then ')}${strict ? '; author, approver and executor are all different people' : ''}`;
+  const emergency =
+    breakGlass &&
+    `; in an emergency ${breakGlass.approvals} before, and ${breakGlass.reviewers} others review it after`;
+  return `${said.join(', then ')}${strict ? '; author, approver and executor are all different people' : ''}${emergency ?? ''}`;
 }
 
 /** `data=personal, country=de`; undefined = not of that form. */

@@ -24,7 +24,7 @@ const spans: readonly (readonly [unit: string, ms: number])[] = [
 export function span(ms: number): string {
   const left = Math.max(0, ms);
   const first = spans.findIndex(([, unitMs]) => left >= unitMs);
-  if (first === -1) return '0 s';
+  if (first === -1) return left === 0 ? '0 s' : 'under 1 s';
   const [unit, unitMs] = spans[first] ?? ['s', 1_000];
   const whole = Math.floor(left / unitMs);
   const next = spans[first + 1];

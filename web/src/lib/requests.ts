@@ -36,6 +36,9 @@ export interface RequestSummary {
   readonly you: Standing;
   /** Somebody asked, by name and with a reason, that fewer approve before and others review after. */
   readonly breakGlass?: BreakGlass;
+  /** Of an approval by break-glass: until when it is to be reviewed, and when enough others had confirmed it. */
+  readonly reviewDueAt?: string;
+  readonly confirmedAt?: string;
   /** Why it waits, where the gateway held it. */
   readonly reason?: string;
 }

@@ -1,10 +1,9 @@
-import { Group, Paper, Stack, Table, Text, ThemeIcon, Title } from '@mantine/core';
+import { Group, Paper, Table, Text, ThemeIcon, Title } from '@mantine/core';
 import { IconAlertTriangle, IconShieldCheck } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useSearchParams } from 'react-router';
 import { ApprovalProof } from '../components/ApprovalProof.tsx';
 import { ExecutionTable } from '../components/ExecutionTable.tsx';
-import { Failure } from '../components/Failure.tsx';
 import { Goto } from '../components/Goto.tsx';
 import { Loaded } from '../components/Loaded.tsx';
 import { LogVerifier } from '../components/LogVerifier.tsx';
@@ -13,7 +12,7 @@ import { OnlyFor } from '../components/OnlyFor.tsx';
 import { Page } from '../components/Page.tsx';
 import { Section } from '../components/Section.tsx';
 import { Sheet } from '../components/Sheet.tsx';
-import { api, ApiError, withQuery } from '../lib/api.ts';
+import { api, withQuery } from '../lib/api.ts';
 import type { ExecutionException, ExecutionReport } from '../lib/audit.ts';
 import { count, plural } from '../lib/format.ts';
 
@@ -47,15 +46,6 @@ function Executions() {
     getNextPageParam: (last) => last.page.next,
     staleTime: 30_000,
   });
-  const isMissing = query.error instanceof ApiError && query.error.code === 'not_found';
-  if (isMissing) {
-    return (
-      <Stack>
-        <Failure error={new Error('This gateway does not count executions; its log can be checked all the same.')} />
-        <LogVerifier executions={[]} />
-      </Stack>
-    );
-  }
   return (
     <Loaded query={query}>
       {({ pages }) => {

@@ -1,6 +1,6 @@
 /** What waits for me, oldest first; what I asked for; everything that I may see. */
 import { Button, Group, Loader, Select, Stack, Tabs, Text } from '@mantine/core';
-import { IconInbox } from '@tabler/icons-react';
+import { IconInbox, IconLock } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useSearchParams } from 'react-router';
 import { Empty } from '../components/Empty.tsx';
@@ -10,7 +10,7 @@ import { RequestRow } from '../components/RequestRow.tsx';
 import { useRowKeys } from '../lib/keys.ts';
 import { useNow } from '../lib/now.ts';
 import { fetchRequests, requestListKey, type InboxView, type RequestListQuery } from '../lib/requests.ts';
-import { dutiesOf, useWho } from '../lib/who.ts';
+import { dutiesOf, useWho, type Who } from '../lib/who.ts';
 
 const views: readonly { readonly view: InboxView; readonly title: string }[] = [
   { view: 'waiting', title: 'Waiting for me' },
@@ -20,11 +20,17 @@ const views: readonly { readonly view: InboxView; readonly title: string }[] = [
 
 const states = ['pending', 'approved', 'rejected', 'withdrawn', 'expired'];
 
+/** Whoever decides begins with what waits for them; whoever asks, with that; whoever looks on, with everything. */
+function firstView(who: Who): InboxView {
+  const duties = dutiesOf(who);
+  if (duties.includes('approver')) return 'waiting';
+  return duties.includes('auditor') || duties.includes('admin') ? 'all' : 'mine';
+}
+
 export function InboxPage() {
   const who = useWho();
   const [search, setSearch] = useSearchParams();
-  const isApprover = dutiesOf(who).includes('approver');
-  const view = views.find((one) => one.view === search.get('view'))?.view ?? (isApprover ? 'waiting' : 'mine');
+  const view = views.find((one) => one.view === search.get('view'))?.view ?? firstView(who);
   const query: RequestListQuery = {
     view,
     state: view === 'waiting' ? undefined : (search.get('state') ?? undefined),
@@ -120,14 +126,22 @@ function Requests({ query }: { readonly query: RequestListQuery }) {
 
 function NothingHere({ query: { view, state } }: { readonly query: RequestListQuery }) {
   const who = useWho();
+  const duties = dutiesOf(who);
+  if (duties.length === 0) {
+    return (
+      <Empty icon={<IconLock />} title="You hold no duty">
+        Duties come from groups of the identity provider, by the bindings of this gateway. Ask whoever looks after them.
+      </Empty>
+    );
+  }
   if (state !== undefined) return <Empty icon={<IconInbox />} title={`No request is ${state}`} />;
   if (view === 'waiting') {
-    const isApprover = dutiesOf(who).includes('approver');
+    const isDecider = duties.includes('approver') || duties.includes('admin');
     return (
-      <Empty icon={<IconInbox />} title={isApprover ? 'Nothing waits for you' : 'Deciding is not your duty'}>
-        {isApprover
+      <Empty icon={<IconInbox />} title={isDecider ? 'Nothing waits for you' : 'Deciding is not your duty'}>
+        {isDecider
           ? 'New requests appear here by themselves. What you wrote or asked for waits for somebody else.'
-          : 'Requests are decided by people with the duty approver. What you asked for is under “Mine”.'}
+          : 'Requests are decided by people with the duty approver, changes of the rules also by administrators. What you asked for is under “Mine”.'}
       </Empty>
     );
   }

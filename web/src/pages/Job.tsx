@@ -89,9 +89,7 @@ function Versions({ job, versions }: { readonly job: string; readonly versions: 
           <Tabs.List mb="md">
             <Tabs.Tab value="definition">Definition</Tabs.Tab>
             <Tabs.Tab value="versions">Versions ({versions.length})</Tabs.Tab>
-            <Tabs.Tab value="changes" disabled={versions.length < 2}>
-              Changes
-            </Tabs.Tab>
+            <Tabs.Tab value="changes">Changes</Tabs.Tab>
           </Tabs.List>
           <Tabs.Panel value="definition">
             <Definition version={shown} />
@@ -206,7 +204,8 @@ function Changes({ versions }: { readonly versions: readonly JobText[] }) {
   const find = (name: string) => versions.find((one) => String(one.version) === view.get(name));
   const after = find('to') ?? versions[0];
   const before = find('from') ?? versions[1];
-  if (after === undefined || before === undefined) return null;
+  if (after === undefined || before === undefined)
+    return <Text size="sm">There is one version only: nothing to compare it with.</Text>;
   const data = versions.map((one) => ({ value: String(one.version), label: `Version ${one.version}` }));
   const choose = (name: string) => (value: string | null) =>
     setView((old) => {

@@ -17,7 +17,7 @@ import { Sheet } from '../components/Sheet.tsx';
 import { RuleChanges } from '../components/RuleChanges.tsx';
 import { RulesEditor } from '../components/RulesEditor.tsx';
 import { api, withQuery } from '../lib/api.ts';
-import { approvalsText } from '../lib/connection.ts';
+import { approvalsText, type Labels as LabelSet } from '../lib/connection.ts';
 import { moment } from '../lib/format.ts';
 import {
   policiesQuery,
@@ -136,12 +136,23 @@ function Bindings({ rules }: { readonly rules: RuleSet }) {
               <Plain text={group} />
             </Table.Td>
             <Table.Td>{duties.join(', ')}</Table.Td>
-            <Table.Td>{Object.keys(labels).length === 0 ? 'every connection' : <Labels labels={labels} />}</Table.Td>
+            <Table.Td>
+              <LabelsOrAll labels={labels} />
+            </Table.Td>
           </Table.Tr>
         ))}
       </Sheet>
     </Section>
   );
+}
+
+function LabelsOrAll({ labels = {} }: { readonly labels?: LabelSet | undefined }) {
+  return Object.keys(labels).length === 0 ? 'every connection' : <Labels labels={labels} />;
+}
+
+/** Whatever else a request has to be like, as the rules say it. */
+function narrowing({ kinds: _kinds, labels: _labels, ...rest }: RuleSet['workflows'][number]['match']): string[] {
+  return Object.entries(rest).map(([name, value]) => `${name}: ${JSON.stringify(value)}`);
 }
 
 function Workflows({ rules }: { readonly rules: RuleSet }) {
@@ -159,9 +170,14 @@ function Workflows({ rules }: { readonly rules: RuleSet }) {
               <Table.Td>
                 {workflow.name !== undefined && <b>{workflow.name} </b>}
                 {workflow.match.kinds?.join(', ') ?? 'everything'}
+                {narrowing(workflow.match).map((one) => (
+                  <Text key={one} size="xs" className="mono break">
+                    {one}
+                  </Text>
+                ))}
               </Table.Td>
               <Table.Td>
-                <Labels labels={workflow.match.labels ?? {}} />
+                <LabelsOrAll labels={workflow.match.labels} />
               </Table.Td>
               <Table.Td>{approvalsText(workflow)}</Table.Td>
             </Table.Tr>

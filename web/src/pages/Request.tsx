@@ -56,7 +56,10 @@ function Request({ request }: { readonly request: RequestDetail }) {
       <BreakGlassNotice request={request} />
       <div className="request-layout">
         <div className="request-glance">
-          <Glance request={request} input={input} />
+          <Stack gap="lg">
+            <Glance request={request} input={input} />
+            <Signed request={request} input={input} />
+          </Stack>
         </div>
         <div className="request-decision">
           <DecisionPanel request={request} check={check} />
@@ -74,9 +77,13 @@ function Request({ request }: { readonly request: RequestDetail }) {
   );
 }
 
-function Content({ request, input }: { readonly request: RequestDetail; readonly input: DigestInput }) {
-  const { plan, source } = request.evidence;
-  const outputs = outputsOf({ request, input });
+interface Parts {
+  readonly request: RequestDetail;
+  readonly input: DigestInput;
+}
+
+/** What an approval lets happen. On a phone too it stands before the buttons. */
+function Signed({ request, input }: Parts) {
   const template = input.statement?.template;
   const sql = template?.text ?? input.statement?.text ?? input.plan?.bounds?.source;
   return (
@@ -97,6 +104,15 @@ function Content({ request, input }: { readonly request: RequestDetail; readonly
         </Section>
       )}
       <PolicyChanges input={input} evidence={request.evidence} />
+    </>
+  );
+}
+
+function Content({ request, input }: Parts) {
+  const { plan, source } = request.evidence;
+  const outputs = outputsOf({ request, input });
+  return (
+    <>
       <Changes request={request} />
       {plan !== undefined && <ChunkPicture plan={plan} />}
       {outputs.length > 0 && <Lineage outputs={outputs} />}

@@ -37,9 +37,10 @@ export function DecisionPanel({ request, check }: Parts) {
         <State state={request.state} />
       </Group>
       <Count request={request} />
+      <WhoDecides request={request} />
       <Steps steps={request.steps ?? []} />
       {request.state === 'pending' ? <Choice request={request} check={check} /> : <Outcome request={request} />}
-      {request.you.may.includes('review') && <ReviewForm request={request} />}
+      <ReviewForm request={request} />
     </Stack>
   );
 }
@@ -63,6 +64,28 @@ function Count({ request: { approvalsGiven, approvalsNeeded, state, expiresAt } 
         )}
       </Group>
     </div>
+  );
+}
+
+/** For whoever waits for it. */
+function WhoDecides({ request }: Pick<Parts, 'request'>) {
+  const { state, kind, connection, approvalsGiven, approvalsNeeded, you, steps = [] } = request;
+  if (state !== 'pending' || you.may.includes('approve')) return null;
+  const left = Math.max(1, approvalsNeeded - approvalsGiven);
+  const groups = steps.find((step) => step.state === 'open')?.deciders;
+  return (
+    <Text size="sm" className="break">
+      It waits for {left === 1 ? 'one approval' : `${left} approvals`} more, by{' '}
+      {left === 1 ? 'somebody else' : 'others'} with the duty{' '}
+      {kind === 'policy' ? 'approver or admin on every connection that it touches' : `approver on ${connection}`}
+      {groups !== undefined && groups.length > 0 && (
+        <>
+          {' in '}
+          <Plain text={groups.join(' or ')} />
+        </>
+      )}
+      .
+    </Text>
   );
 }
 

@@ -107,7 +107,7 @@ function What({ request, input }: Parts) {
       <b>
         <Plain text={request.title} />
       </b>
-      {wider > 0 && `; ${plural(wider, 'change')} let somebody do or see more`}
+      {wider > 0 && `; ${plural(wider, 'change lets', 'changes let')} somebody do or see more`}
     </>
   );
 }

@@ -1,6 +1,6 @@
 /** What happened to the request, in order, with the words of those who decided. */
 import { Anchor, Text, Timeline } from '@mantine/core';
-import { IconCheck, IconClock, IconEye, IconPlayerPlay, IconSend, IconX } from '@tabler/icons-react';
+import { IconBolt, IconCheck, IconClock, IconEye, IconPlayerPlay, IconSend, IconX } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { Link } from 'react-router';
 import { moment } from '../../lib/format.ts';
@@ -77,6 +77,24 @@ function stepsOf(request: RequestDetail): Step[] {
       };
     }),
   ];
+  if (request.breakGlass !== undefined) {
+    const { human, reason, at } = request.breakGlass;
+    steps.push({
+      at,
+      icon: icon(IconBolt),
+      color: 'red',
+      title: (
+        <>
+          Break-glass, asked by <Plain text={human} />
+        </>
+      ),
+      body: (
+        <Text size="sm" component="blockquote" className="quote break">
+          <Plain text={reason} />
+        </Text>
+      ),
+    });
+  }
   for (const { human, verdict, comment, reviewedAt } of request.reviews ?? []) {
     steps.push({
       at: reviewedAt,
@@ -132,5 +150,10 @@ function stepsOf(request: RequestDetail): Step[] {
       ),
     });
   }
-  return steps;
+  // What has no time of its own is the last.
+  return steps.toSorted((one, other) => timeOf(one) - timeOf(other));
+}
+
+function timeOf({ at }: Step): number {
+  return at === undefined ? Number.MAX_SAFE_INTEGER : Date.parse(at);
 }
