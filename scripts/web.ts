@@ -10,7 +10,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const sources = join(root, 'web');
 /** What the page takes from the gateway's sources. */
-const shared = [join(root, 'src/audit/tree-shape.ts')];
+const shared = ['src/audit/tree-shape.ts', 'src/lib/hidden-characters.ts'].map((file) => join(root, file));
 export const built = join(root, 'dist/web');
 
 const compressible = /\.(js|css|svg)$/;

@@ -19,7 +19,7 @@ import { TransparencyLog } from './audit/log.ts';
 import { replaySession } from './audit/replay.ts';
 import { readerFor } from './audit/verify.ts';
 import { openKeys, type KeyFolder } from './config/keys.ts';
-import { loadConfiguration, readSecret } from './config/load.ts';
+import { checkSecrets, loadConfiguration, readSecret } from './config/load.ts';
 import { rulesOf, withRules } from './config/rules.ts';
 import type { Configuration } from './config/schema.ts';
 import { asCountersignError, CountersignError } from './errors.ts';
@@ -39,6 +39,7 @@ import { JobSubmission } from './jobs/submission.ts';
 import { type Json } from './lib/canonical-json.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import { tryMask } from './masking/trial.ts';
+import { humanKey } from './policy/entities.ts';
 import { runDoctor } from './review/doctor.ts';
 import { loadParser } from './sql/parse.ts';
 import { ChangeFeed, notifyChange } from './store/changes.ts';
@@ -47,7 +48,7 @@ import { migrate } from './store/migrate.ts';
 import { reserveSample } from './store/samples.ts';
 import { finishAbandonedSessions, finishLostSessions, finishSession, insertSession } from './store/sessions.ts';
 import { startCarrier } from './wiring/carrier.ts';
-import { describeConnection, need, withPlanning } from './wiring/connections.ts';
+import { Connections, describeConnection } from './wiring/connections.ts';
 import { wireIdentity } from './wiring/identity.ts';
 import { wireReview } from './wiring/review.ts';
 
@@ -69,8 +70,8 @@ export interface App {
   /** The ids of the processes that carry sessions; none where this process carries them itself. */
   readonly workers: () => readonly number[];
   /**
-   * Takes masking rules, policies, bindings and workflows from a new configuration, as long as nothing was applied by
-   * `countersign apply`; addresses and stores stay as they are.
+   * Takes connections from a new configuration, and masking rules, policies, bindings and workflows as long as nothing
+   * was applied by `countersign apply`; what the gateway itself listens at and stores in stays as it is.
    */
   reload(configuration: Configuration): void;
   /** Publishes the log up to now. */
@@ -111,9 +112,11 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     const fileRules = rulesOf(configuration);
     const inForce = await rulesInForce(store, fileRules);
-    // The configuration with the rules that count now.
-    let live = withRules(configuration, inForce.rules);
-    const rules = new LiveRules(live, hashKey);
+    // What the file says, and the same with the rules that count now.
+    let file = configuration;
+    let live = withRules(file, inForce.rules);
+    checkSecrets(file);
+    const rules = new LiveRules(live, { hashKey, clock });
     const logDirectory = path.join(dataDirectory, 'log');
     const logKey = logKeys(keys, node);
     const log = await TransparencyLog.open({
@@ -132,16 +135,14 @@ export async function startApp(options: AppOptions): Promise<App> {
 
     const recordings = await openRecordings(configuration, keys, log, clock);
     closing.push(() => recordings.close());
-    const connections = rules.wire(clock);
-    const wired = new Map([...connections].map(([name, one]) => [name, withPlanning(one)]));
+    const wired = new Connections(rules.connections);
     closing.push(async () => {
-      for (const { target } of wired.values()) await target.close();
+      for (const { target } of rules.connections.values()) await target.close();
     });
 
     const ended = (match: SessionMatch, error: CountersignError) => carrier.endSessions(match, error);
     const dutiesOn = (principal: Principal, connection: string) => rules.dutiesOn(principal, connection);
-    const isAdmin = (principal: Principal) =>
-      [...wired.keys()].some((name) => dutiesOn(principal, name).includes('admin'));
+    const isAdmin = (principal: Principal) => wired.names.some((name) => dutiesOn(principal, name).includes('admin'));
     let publicUrl = configuration.api.publicUrl?.replace(/\/+$/, '');
     const pageUrl = () => publicUrl ?? '';
     const identity = await wireIdentity({
@@ -188,12 +189,12 @@ export async function startApp(options: AppOptions): Promise<App> {
       ...services,
       pool,
       requests,
-      connections: () => [...wired.values()].map(({ policy }) => policy),
+      configured: () => file.connections,
       dutiesOn,
       inForce,
       fileRules,
       activate: (next) => {
-        takeRules(withRules(live, next.rules));
+        takeRules(withRules(file, next.rules));
         note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: next.number });
       },
       onError,
@@ -248,7 +249,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       submission,
       ledger,
       connection: jobConnection,
-      holdSnapshot: (name) => need(wired, name).target.holdSnapshot(),
+      holdSnapshot: (name) => wired.need(name).target.holdSnapshot(),
       issueCredential: (principal, connection, runId) =>
         credentials.issue({ principal, connection, runId, ttlMs: configuration.credentials.ttlMs }),
       revokeCredentials: async (runId) => {
@@ -265,7 +266,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       ...services,
       requests,
       grants,
-      stepOf: (input, name) => stepOfInput(need(wired, name).listener.gate, input, limits.maxStatementBytes),
+      stepOf: (input, name) => stepOfInput(wired.need(name).listener.gate, input, limits.maxStatementBytes),
       limits: configuration.templates,
     });
     const changes = new ChangeFeed(pool.options);
@@ -279,7 +280,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       grants,
       templates,
       connection: (name) => {
-        const one = need(wired, name);
+        const one = wired.need(name);
         return { gate: one.listener.gate, searchPath: one.listener.searchPath, target: one.job.target };
       },
       policies: () => rules.policies.digest,
@@ -337,11 +338,11 @@ export async function startApp(options: AppOptions): Promise<App> {
       keys,
       clock,
       rules,
-      connections,
       authenticator: {
         credential: async (user) => {
           const found = await credentials.lookup(user);
           if (found !== undefined) revocations.watchCredential(user, found.expiresAt);
+          if (found?.principal.kind === 'service') revocations.watchAccount(found.principal.id);
           return (
             found && {
               verifier: found.verifier,
@@ -355,7 +356,8 @@ export async function startApp(options: AppOptions): Promise<App> {
         token: async (token) => {
           const principal = await verifyToken(token);
           if (isKey(token)) revocations.watchKey(token);
-          else if (principal.kind === 'service') revocations.watchAccount(principal.id);
+          else revocations.watchToken(token);
+          if (principal.kind === 'service') revocations.watchAccount(principal.id);
           return principal;
         },
       },
@@ -394,7 +396,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       humans,
       record,
       rules,
-      connections,
+      breakGlass: requests.breakGlass,
       fileRules,
       configurationFile,
       publicUrl: pageUrl,
@@ -426,13 +428,16 @@ export async function startApp(options: AppOptions): Promise<App> {
       verifyToken,
       freshPrincipal: (principal, proof) => freshGroups.freshPrincipal(principal, proof),
       dutiesOn,
-      connectionNames: () => [...wired.keys()],
-      describeConnection: (name) => describeConnection(need(wired, name)),
+      connectionNames: () => wired.names,
+      describeConnection: async (name) => ({
+        ...(await describeConnection(wired.need(name))),
+        origin: file.connections.some((one) => one.name === name) ? 'file' : 'rules',
+      }),
       connectionLabels: (name) => wired.get(name)?.configuration.labels,
       inheritedBy: (labels) => inheritedBy(labels, rules.configuration),
       testConnection: async (name) => {
         const startedMs = clock.now();
-        return { ...(await need(wired, name).target.identity()), tookMs: clock.now() - startedMs };
+        return { ...(await wired.need(name).target.identity()), tookMs: clock.now() - startedMs };
       },
       maskingTemplates: () => rules.configuration.masking,
       // The deployment's key would let anybody hash every possible number and look for it in what they are given.
@@ -445,7 +450,7 @@ export async function startApp(options: AppOptions): Promise<App> {
         }),
       revokeCredential: async (principal, user) => {
         const stored = await credentials.find(user);
-        const isOwn = stored !== undefined && humans.keyOf(stored.human) === humans.keyOf(principal.human);
+        const isOwn = stored !== undefined && humanKey(stored.human) === humanKey(principal.human);
         if (!isOwn && !isAdmin(principal)) {
           throw new CountersignError('not_found', `you have no credential ${JSON.stringify(user)}`);
         }
@@ -476,9 +481,9 @@ export async function startApp(options: AppOptions): Promise<App> {
     };
     const { api } = configuration;
     const server = await buildApi({
+      ...api,
       services: apiServices,
       tls: api.tls && readTls(api.tls),
-      requestsPerMinute: api.requestsPerMinute,
     });
     await server.listen({ host: api.host, port: api.port }).catch((cause: unknown) => {
       throw cannotListen('api', api, cause);
@@ -492,6 +497,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const sweep = setInterval(() => {
       requests.expireDue().catch(onError);
       requests.escalateDue().catch(onError);
+      requests.breakGlass.tellLate().catch(onError);
       requests.withdrawOrphans().catch(onError);
       grants.expireDue().catch(onError);
       reconcile().catch(onError);
@@ -525,7 +531,9 @@ export async function startApp(options: AppOptions): Promise<App> {
       reload: (next) => {
         const { number, rules: applied } = ruleService.inForce;
         const nextFile = rulesOf(next);
+        checkSecrets(next);
         takeRules(withRules(next, number === 0 ? nextFile : applied));
+        file = next;
         ruleService.fileChanged(nextFile);
         warnOfFile(logger, ruleService);
         note({ type: 'policy.changed', ...event(), policies: rules.policies.digest, version: number });
@@ -578,7 +586,7 @@ function errorHandler(logger: Logger): (cause: unknown) => CountersignError {
   };
 }
 
-/** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes masking, policies and bindings from the file anew. */
+/** `countersign serve`: runs until SIGINT or SIGTERM; SIGHUP takes connections, masking, policies and bindings from the file anew. */
 export async function serve(configFile: string, version: string): Promise<void> {
   const logger = pino({ base: null });
   const app = await startApp({

@@ -18,9 +18,12 @@ export const errorTable = {
   principal_disabled: { sqlstate: '28000', httpStatus: 403 },
   principal_not_provisioned: { sqlstate: '28000', httpStatus: 403 },
   groups_changed: { sqlstate: '57P01', httpStatus: 409 },
+  access_ended: { sqlstate: '57P01', httpStatus: 401 },
   duty_missing: { sqlstate: '28000', httpStatus: 403 },
   // connections and sessions
   connection_unknown: { sqlstate: '3D000', httpStatus: 404 },
+  connection_changed: { sqlstate: '57P01', httpStatus: 409 },
+  connection_secret_missing: { sqlstate: '08001', httpStatus: 502 },
   target_unreachable: { sqlstate: '08001', httpStatus: 502 },
   target_certificate_untrusted: { sqlstate: '08001', httpStatus: 502 },
   target_login_failed: { sqlstate: '08004', httpStatus: 502 },

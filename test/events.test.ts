@@ -12,6 +12,7 @@ before(async () => {
     schema: customersSchema,
     configure: (raw) => {
       Object.assign(raw['api'] as object, { maxEventStreams: 3 });
+      (raw['bindings'] as object[]).push({ group: 'readers', duties: ['admin'] });
     },
   });
 });
@@ -38,8 +39,8 @@ class Listener {
     return new Listener(response, abort);
   }
 
-  async until(isThere: () => boolean): Promise<void> {
-    for (let attempt = 0; attempt < 200 && !isThere(); attempt++)
+  async until(isThere: () => boolean, attempts = 200): Promise<void> {
+    for (let attempt = 0; attempt < attempts && !isThere(); attempt++)
       await new Promise((resolve) => setTimeout(resolve, 25));
     assert.ok(isThere(), `not heard; so far: ${JSON.stringify(this.text)}`);
   }
@@ -123,5 +124,26 @@ void describe('the stream of changes', () => {
     const request = await push('cookie');
     await listener.until(() => listener.text.includes(request));
     await listener.close();
+  });
+
+  it("ends when its listener is removed, whatever they had shown, and nobody else's does", async () => {
+    const visitor = new PageVisitor(harness.app.apiUrl);
+    await visitor.logIn('erin');
+    const cookie = [...visitor.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    const person = await harness.person('erin');
+    const gone = [
+      await Listener.open({ cookie }),
+      await Listener.open({ authorization: `Bearer ${person}` }),
+      await listen('executor2'),
+    ];
+    const stays = await listen('executor');
+    assert.deepEqual(
+      [...gone, stays].map(({ status }) => status),
+      [200, 200, 200, 200],
+    );
+    await harness.api('reader', 'POST', '/people/erin/remove', { reason: 'left' });
+    for (const one of gone) await one.until(() => one.isOver, 800);
+    assert.equal(stays.isOver, false);
+    await stays.close();
   });
 });

@@ -176,7 +176,7 @@ void describe('between approval and execution', () => {
     const emil = await token('emil');
     groupsNow.set('emil', []);
     const refused = await call(emil, 'POST', '/runs', { job: 'start' });
-    assert.deepEqual([refused.status, refused.body.error?.code], [403, 'duty_missing'], JSON.stringify(refused.body));
+    assert.deepEqual([refused.status, refused.body.error?.code], [404, 'job_unknown'], JSON.stringify(refused.body));
     groupsNow.set('emil', ['chunk-executors']);
     assert.equal((await call(emil, 'POST', '/runs', { job: 'start' })).status, 201);
   });

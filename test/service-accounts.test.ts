@@ -47,7 +47,12 @@ void describe('service accounts and credentials', () => {
     });
     const { configuration, home } = harness;
     second = await startApp({
-      configuration: { ...configuration, node: 'second', dataDirectory: path.join(home, 'second') },
+      configuration: {
+        ...configuration,
+        node: 'second',
+        dataDirectory: path.join(home, 'second'),
+        credentials: { ...configuration.credentials, endSessions: true },
+      },
       version: '0.0.0-test',
       logger: pino({ level: 'silent' }),
     });
@@ -110,7 +115,7 @@ void describe('service accounts and credentials', () => {
 
   /** The error that ends an idle session. */
   async function ended(client: pg.Client): Promise<string> {
-    const [error] = (await once(client, 'error')) as [Error];
+    const [error] = (await once(client, 'error', { signal: AbortSignal.timeout(20_000) })) as [Error];
     return error.message;
   }
 
@@ -201,6 +206,70 @@ void describe('service accounts and credentials', () => {
     for (const message of await Promise.all(ends)) assert.match(message, /credential of this session was revoked/);
     await assert.rejects(connect(second, user, password), /password authentication failed/);
     assert.equal((await cli('olga', 'token')).status, 2);
+  });
+
+  void describe('a session ends when what it was opened with runs out:', () => {
+    /** What is stored is made older, so that nobody has to wait. */
+    const control = async (sql: string, ...values: unknown[]) => {
+      const client = new pg.Client({ connectionString: harness.postgres.url('control') });
+      await client.connect();
+      const { rowCount } = await client.query(sql, values);
+      await client.end();
+      assert(rowCount !== null && rowCount > 0, `nothing was changed: ${sql}`);
+    };
+    const account = async (name: string) => {
+      await json('root', 'service-accounts', 'create', name, '--owner', 'olga', '--groups', 'readers');
+      await json('olga', 'service-accounts', 'accept', name);
+      return json<{ key: string; id: string }>('olga', 'service-accounts', 'keys', 'create', name);
+    };
+    const secondsAgo = "now() - interval '1 second'";
+
+    void test('a key, on every node, and no other key', async () => {
+      const { key, id } = await account('etl-key');
+      const other = await json<{ key: string }>('olga', 'service-accounts', 'keys', 'create', 'etl-key');
+      const sessions = [await connect(harness.app, 'etl-key', key), await connect(second, 'etl-key', key)];
+      const stays = await connect(harness.app, 'etl-key', other.key);
+      const ends = sessions.map(ended);
+      await control(`update service_account_keys set expires_at = ${secondsAgo} where id = $1`, id);
+      for (const message of await Promise.all(ends))
+        assert.match(message, new RegExp(`the key ${id} of etl-key.* expired at`));
+      assert.equal((await stays.query<{ n: number }>('select 1 as n')).rows[0]?.n, 1);
+      await stays.end();
+    });
+
+    void test('an account, or the time in which its owner is seen; whatever the session was opened with', async () => {
+      const { key } = await account('etl-owned');
+      for (const [change, message] of [
+        [
+          `update service_accounts set expires_at = ${secondsAgo} where name = 'etl-owned'`,
+          /the service account etl-owned expired at/,
+        ],
+        [
+          "update principals set last_seen_at = now() - interval '31 days' where id = 'olga'",
+          /etl-owned rests because its owner olga/,
+        ],
+      ] as const) {
+        const { user, password } = await json<{ user: string; password: string }>(key, 'token', 'crm');
+        const sessions = [await connect(harness.app, 'etl-owned', key), await connect(harness.app, user, password)];
+        const ends = sessions.map(ended);
+        await control(change);
+        for (const text of await Promise.all(ends)) assert.match(text, message);
+        await assert.rejects(connect(harness.app, 'etl-owned', key), message);
+        await control("update service_accounts set expires_at = null where name = 'etl-owned'");
+        await control("update principals set last_seen_at = now() where id = 'olga'");
+      }
+    });
+
+    void test('a credential, where credentials.endSessions says so', async () => {
+      const { user, password } = await json<{ user: string; password: string }>('olga', 'token', 'crm');
+      const [stays, goes] = [await connect(harness.app, user, password), await connect(second, user, password)];
+      const end = ended(goes);
+      await control(`update credentials set expires_at = ${secondsAgo} where user_name = $1`, user);
+      assert.match(await end, /the credential of this session expired at .*, and sessions end with it/);
+      assert.equal((await stays.query<{ n: number }>('select 1 as n')).rows[0]?.n, 1);
+      await json('olga', 'token', '--revoke', user);
+      await stays.end().catch(() => undefined);
+    });
   });
 
   void describe('countersign psql', { skip: !existsSync(psql) }, () => {

@@ -11,8 +11,8 @@ import { fileURLToPath } from 'node:url';
 /** Places in order, each with the file that says what it is for. */
 const order = [
   { place: 'errors.ts', mainFile: 'errors.ts' },
-  { place: 'config', mainFile: 'config/schema.ts' },
   { place: 'lib', mainFile: 'lib/byte-sink.ts' },
+  { place: 'config', mainFile: 'config/schema.ts' },
   { place: 'wire', mainFile: 'wire/postgres/messages.ts' },
   { place: 'sql', mainFile: 'sql/analyse.ts' },
   { place: 'policy', mainFile: 'policy/engine.ts' },

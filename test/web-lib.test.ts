@@ -170,7 +170,13 @@ describe('texts', () => {
       { name: 'a.cedar', text: 'permit (principal, action, resource);' },
       { name: 'b.cedar', text: 'forbid (principal, action, resource);' },
     ];
-    const before = ruleTexts({ bindings: [], masking: [], workflows: [], policies: { defaults: true, files } });
+    const before = ruleTexts({
+      connections: [],
+      bindings: [],
+      masking: [],
+      workflows: [],
+      policies: { defaults: true, files },
+    });
     assert.deepEqual(
       before.map(({ name }) => name),
       ['rules.yaml', 'a.cedar', 'b.cedar'],

@@ -3,9 +3,9 @@
  * asks (`caller.ts`). SAML has routes of its own (`saml.ts`).
  */
 import cookie from '@fastify/cookie';
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync, RouteShorthandOptions } from 'fastify';
 import { loginFlowMs } from '../identity/page-login.ts';
-import { BrowserLogin } from './browser-login.ts';
+import { BrowserLogin, textOf } from './browser-login.ts';
 import { sessionCookie } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
@@ -16,31 +16,36 @@ export async function registerCookies(app: FastifyInstance): Promise<void> {
 }
 
 export const authRoutes =
-  (services: ApiServices): FastifyPluginAsync =>
+  (services: ApiServices, perLogin: RouteShorthandOptions): FastifyPluginAsync =>
   async (app) => {
     await Promise.resolve();
     const browser = new BrowserLogin(services);
 
-    app.get<{ Querystring: { provider?: string; return?: string } }>('/auth/login', async (request, reply) => {
-      const { provider, return: returnTo } = request.query;
-      if (provider !== undefined && services.samlLogin.has(provider)) {
-        const query = returnTo === undefined ? '' : `?return=${encodeURIComponent(returnTo)}`;
-        return reply.redirect(`/auth/saml/${provider}/login${query}`, 302);
-      }
-      try {
-        browser.needPrivacy();
-        const { url, state } = await services.pageLogin.start(provider, returnTo);
-        browser.keep(reply, flowCookie, state, new Date(services.clock.now() + loginFlowMs));
-        return await reply.redirect(url.href, 302);
-      } catch (cause) {
-        return browser.failed(request, reply, cause);
-      }
-    });
+    app.get<{ Querystring: { provider?: string; return?: string } }>(
+      '/auth/login',
+      perLogin,
+      async (request, reply) => {
+        const provider = textOf(request.query.provider);
+        const returnTo = textOf(request.query.return);
+        if (provider !== undefined && services.samlLogin.has(provider)) {
+          const query = returnTo === undefined ? '' : `?return=${encodeURIComponent(returnTo)}`;
+          return reply.redirect(`/auth/saml/${provider}/login${query}`, 302);
+        }
+        try {
+          browser.needPrivacy();
+          const { url, state } = await services.pageLogin.start(provider, returnTo);
+          browser.bind(reply, flowCookie, state, new Date(services.clock.now() + loginFlowMs));
+          return await reply.redirect(url.href, 302);
+        } catch (cause) {
+          return browser.failed(request, reply, cause);
+        }
+      },
+    );
 
-    app.get<{ Params: { provider: string } }>('/auth/callback/:provider', async (request, reply) => {
+    app.get<{ Params: { provider: string } }>('/auth/callback/:provider', perLogin, async (request, reply) => {
       const query = request.url.split('?')[1] ?? '';
-      const state = request.cookies[flowCookie];
-      void reply.clearCookie(flowCookie, { path: '/' });
+      const state = browser.bindingOf(request, flowCookie);
+      browser.unbind(reply, flowCookie);
       try {
         const login = await services.pageLogin.finish(request.params.provider, query, state);
         return await browser.done(request, reply, login);

@@ -5,7 +5,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { asCountersignError, CountersignError } from '../errors.ts';
 import { isLoopback } from '../lib/loopback.ts';
-import { sessionCookie } from './caller.ts';
+import { hostCookie, sessionCookie } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 const problemCookie = 'countersign-login-problem';
@@ -18,6 +18,11 @@ export interface LoggedInBrowser {
   readonly returnTo: string;
 }
 
+/** A member of a query that stands there once. */
+export function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
 export class BrowserLogin {
   readonly #services: ApiServices;
 
@@ -27,6 +32,19 @@ export class BrowserLogin {
 
   get isSecure(): boolean {
     return this.#services.publicUrl().startsWith('https:');
+  }
+
+  /** What binds a log-in that is under way to this browser. */
+  bindingOf(request: FastifyRequest, name: string): string | undefined {
+    return request.cookies[hostCookie(name, this.#services.publicUrl())];
+  }
+
+  bind(reply: FastifyReply, name: string, value: string, expires: Date): void {
+    this.keep(reply, hostCookie(name, this.#services.publicUrl()), value, expires);
+  }
+
+  unbind(reply: FastifyReply, name: string): void {
+    void reply.clearCookie(hostCookie(name, this.#services.publicUrl()), { path: '/', secure: this.isSecure });
   }
 
   keep(reply: FastifyReply, name: string, value: string, expires: Date, httpOnly = true): FastifyReply {

@@ -1,6 +1,8 @@
 /** Who calls the API, and which duties a route needs of them. */
 import type { FastifyRequest } from 'fastify';
+import { decodeJwt } from 'jose';
 import { CountersignError } from '../errors.ts';
+import { isKey } from '../identity/account-access.ts';
 import type { Proof } from '../identity/fresh-groups.ts';
 import type { Duty, Principal } from '../identity/principal.ts';
 import type { ApiServices } from './services.ts';
@@ -12,9 +14,16 @@ declare module 'fastify' {
   }
 }
 
-/** A name with `__Host-` is taken by browsers only over https, for this host alone and every path (RFC 6265bis, 4.1.3). */
+/**
+ * A name with `__Host-` is taken by browsers only over https, for this host alone and every path (RFC 6265bis, 4.1.3): no other
+ * host of the same domain can give a browser a cookie of this name.
+ */
+export function hostCookie(name: string, publicUrl: string): string {
+  return publicUrl.startsWith('https:') ? `__Host-${name}` : name;
+}
+
 export function sessionCookie(publicUrl: string): string {
-  return publicUrl.startsWith('https:') ? '__Host-countersign' : 'countersign';
+  return hostCookie('countersign', publicUrl);
 }
 
 /**
@@ -54,15 +63,26 @@ export async function freshCaller(request: FastifyRequest, services: ApiServices
   return request.principal;
 }
 
-/** Whether what `caller` found when this request came still holds. A look is no use of the session: it may become idle. */
-export async function isStillLoggedIn(request: FastifyRequest, services: ApiServices): Promise<boolean> {
-  const cookie = request.cookies[sessionCookie(services.publicUrl())];
-  const session =
-    request.headers.authorization === undefined && cookie !== undefined
-      ? await services.webSessions.find(cookie, 'look')
-      : undefined;
-  const now = session?.principal ?? (await caller(request, services).catch(() => undefined));
-  return now !== undefined && now.id === request.principal?.id;
+/**
+ * Whoever `caller` found when this request came, as they may act now; undefined when what they showed has ended, or they
+ * may not come in any more. A look is no use of what they showed: a log-in may become idle, and nobody counts as seen.
+ */
+export async function stillCaller(request: FastifyRequest, services: ApiServices): Promise<Principal | undefined> {
+  const shown = await stillShown(request, services);
+  if (shown === undefined || shown.id !== request.principal?.id) return undefined;
+  return services.admit(shown).catch((cause: unknown) => {
+    if (cause instanceof CountersignError) return undefined;
+    throw cause;
+  });
+}
+
+async function stillShown({ proof, principal }: FastifyRequest, services: ApiServices): Promise<Principal | undefined> {
+  if (proof === undefined) return undefined;
+  if (proof.kind === 'web-session') return (await services.webSessions.find(proof.cookie, 'look'))?.principal;
+  // The store knows whether a key has ended; of a token its end is in it.
+  if (isKey(proof.token)) return services.verifyToken(proof.token).catch(() => undefined);
+  const { exp } = decodeJwt(proof.token);
+  return exp === undefined || exp * 1_000 > services.clock.now() ? principal : undefined;
 }
 
 /**

@@ -58,7 +58,7 @@ export const connectionRoutes =
       const { name } = request.params;
       const duties = services.dutiesOn(principal, name);
       if (duties.length === 0) throw unknown(name);
-      needDuty(principal, duties, ['admin'], 'test a connection');
+      needDuty(principal, duties, ['admin', 'approver'], 'test a connection');
       let test = testing.get(name);
       if (test === undefined) {
         test = services.testConnection(name).finally(() => testing.delete(name));

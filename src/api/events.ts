@@ -2,12 +2,14 @@ import { PassThrough } from 'node:stream';
 import type { FastifyPluginAsync } from 'fastify';
 import { CountersignError } from '../errors.ts';
 import type { Change, ChangeTopic } from '../store/changes.ts';
-import { caller, dutiesAnywhere, isStillLoggedIn, needDuty } from './caller.ts';
+import { caller, dutiesAnywhere, stillCaller, needDuty } from './caller.ts';
 import type { ApiServices } from './services.ts';
 
 export interface EventOptions {
-  /** How often a stream says that it is alive, and whether its log-in still is is looked at. */
+  /** How often a stream says that it is alive. */
   readonly heartbeatMs: number;
+  /** How often is looked at whether its listener may still hear it. */
+  readonly lookMs: number;
 }
 
 /** A burst is told as one; the first change of it waits this long. */
@@ -46,15 +48,22 @@ export const eventRoutes =
       const stream = new ChangeStream();
       streams.add(stream);
       const unsubscribe = changes.subscribe(stream);
-      // The log-in may end while the stream is open: then the stream ends with it.
-      const heartbeat = setInterval(() => {
-        isStillLoggedIn(request, services).then(
-          (is) => (is ? stream.beat() : stream.end()),
-          () => stream.end(),
-        );
-      }, options.heartbeatMs);
+      const heartbeat = setInterval(() => stream.beat(), options.heartbeatMs);
+      // The log-in, or the right to hear, may end while the stream is open: then the stream ends with it.
+      let isLooking = false;
+      const look = setInterval(() => {
+        if (isLooking) return;
+        isLooking = true;
+        stillCaller(request, services)
+          .then((now) => {
+            if (now === undefined || dutiesAnywhere(now, services).size === 0) stream.end();
+          })
+          .catch(() => stream.end())
+          .finally(() => (isLooking = false));
+      }, options.lookMs);
       stream.body.once('close', () => {
         clearInterval(heartbeat);
+        clearInterval(look);
         unsubscribe();
         streams.delete(stream);
         const left = (openStreams.get(principal.id) ?? 1) - 1;

@@ -439,6 +439,20 @@ describe('whom SCIM manages', () => {
     assert.deepEqual((await directory.admit(person('dana', ['a']))).groups, ['a']);
   });
 
+  it('gives its groups to no other account whose name looks like theirs', async () => {
+    await group('readers', await user('dana'));
+    for (const id of ['corp:ｄana', 'corp:da\u200bna', 'corp:dana ']) {
+      await assert.rejects(directory.admit(person(id)), { code: 'principal_not_provisioned' }, id);
+      assert.deepEqual(await directory.groupsOf(id), [], id);
+    }
+    // What an external id is, is its case, too (RFC 7643, section 3.1).
+    app = serve({ subjectFrom: 'externalId' });
+    await group('writers', await user('eli'));
+    assert.deepEqual((await directory.admit(person('corp:x-eli'))).groups, ['writers']);
+    await assert.rejects(directory.admit(person('corp:X-ELI')), { code: 'principal_not_provisioned' });
+    assert.deepEqual(await directory.groupsOf('corp:X-ELI'), []);
+  });
+
   it('is let in alone where that is required', async () => {
     app = serve({ required: true });
     await user('dana');

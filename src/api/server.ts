@@ -33,18 +33,42 @@ import { sessionRoutes } from './sessions.ts';
 export interface ApiOptions {
   readonly services: ApiServices;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** Addresses and networks (CIDR) of proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
   readonly requestsPerMinute: number;
+  readonly loginsPerMinute: number;
+  readonly maxConnections: number;
+  readonly requestTimeoutMs: number;
+  /** Hears of every route there is. */
+  readonly onRoute?:
+    | ((route: { readonly method: string | readonly string[]; readonly url: string }) => void)
+    | undefined;
 }
 
 const maxBodyBytes = 1024 * 1024;
+/** Ids of people are the longest in addresses: what a provider calls them, each character percent-encoded. */
+const maxParamLength = 4_096;
 /** A server that closes gives its answers so long. Connections on which nobody has asked yet would keep it a minute. */
 const closingMs = 1_000;
 
 export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
-  const { services, tls, requestsPerMinute } = options;
-  const common = { bodyLimit: maxBodyBytes, ajv: { customOptions: { removeAdditional: false } } };
+  const { services, tls, requestsPerMinute, loginsPerMinute, trustedProxies } = options;
+  const common = {
+    bodyLimit: maxBodyBytes,
+    ajv: { customOptions: { removeAdditional: false } },
+    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
+    requestTimeout: options.requestTimeoutMs,
+    routerOptions: { maxParamLength },
+  };
   // The instance's type depends on TLS only in its server; the routes do not care.
   const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls })) as unknown as FastifyInstance;
+  app.server.maxConnections = options.maxConnections;
+  if (options.onRoute !== undefined) app.addHook('onRoute', options.onRoute);
+  // Whatever is answered is for whoever asked, and not for a cache on the way.
+  app.addHook('onRequest', (_request, reply, done) => {
+    void reply.header('cache-control', 'no-store');
+    done();
+  });
   app.decorateRequest('principal', undefined);
   app.addHook('preClose', (done) => {
     setTimeout(() => app.server.closeAllConnections(), closingMs).unref();
@@ -99,8 +123,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   });
   await app.register(page(pageOptions));
   await registerCookies(app);
-  await app.register(authRoutes(services));
-  await app.register(samlRoutes(services));
+  const perLogin = { config: { rateLimit: { max: loginsPerMinute, timeWindow: 60_000 } } };
+  await app.register(authRoutes(services, perLogin));
+  await app.register(samlRoutes(services, perLogin));
   if (services.scim !== undefined) await app.register(scimRoutes(services, services.scim), { prefix: '/scim/v2' });
   await app.register(
     async (api) => {
@@ -126,7 +151,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
       await api.register(accessRoutes(services));
       await api.register(doctorRoutes(services));
       await api.register(notificationRoutes(services));
-      await api.register(eventRoutes(services, { heartbeatMs: 20_000 }));
+      await api.register(eventRoutes(services, { heartbeatMs: 20_000, lookMs: 5_000 }));
     },
     { prefix: '/api/v1' },
   );

@@ -44,7 +44,9 @@ export interface ApiConnection {
   readonly target: { readonly host: string; readonly port: number; readonly database: string; readonly tls: string };
   readonly masks: readonly { readonly column: string; readonly mask: string; readonly rule: string }[];
   /** Why its columns are not known now: the target could not be asked. */
-  readonly problem: { readonly code: string; readonly message: string } | null;
+  readonly problem: { readonly code: string; readonly message: string; readonly hint: string | undefined } | null;
+  /** Whose it is: the configuration file's, or of the rules that were applied. */
+  readonly origin: 'file' | 'rules';
 }
 
 export interface ReachedTarget {

@@ -124,7 +124,14 @@ void test('escalation is said once, and lets further groups decide', async () =>
   assert.deepEqual(await requests.escalateDue(), []);
   const said = events.filter(({ type }) => type === 'request.escalated');
   assert.deepEqual(said, [
-    { type: 'request.escalated', request: request.id, step: 1, groups: ['heads'], decide: true },
+    {
+      type: 'request.escalated',
+      request: request.id,
+      step: 1,
+      groups: ['heads'],
+      decide: true,
+      deciders: ['dba', 'heads'],
+    },
   ]);
   assert.equal((await approve(services, request, head)).request.state, 'approved');
 });
@@ -163,6 +170,15 @@ void test('break-glass: asked for by name, one other human before, two others af
   assert.equal(detail.request.state, 'approved');
   assert.equal(detail.request.reviewDueAt?.getTime(), clock.time + 24 * hourMs);
   assert.equal(grant?.state, 'open');
+  assert.deepEqual(await requests.breakGlass.tellLate(), []);
+  clock.time += 24 * hourMs;
+  services.logFailure = new CountersignError('log_unavailable', 'full');
+  await fails(requests.breakGlass.tellLate(), 'log_unavailable');
+  services.logFailure = undefined;
+  const both = await Promise.all([requests.breakGlass.tellLate(), requests.breakGlass.tellLate()]);
+  assert.deepEqual(both.flat(), [request.id], 'said once');
+  assert.deepEqual(await requests.breakGlass.tellLate(), []);
+  assert.equal(events.filter(({ type }) => type === 'request.review-late').length, 1);
   const told = events.find(({ type }) => type === 'request.break-glass');
   assert.deepEqual([told?.['human'], told?.['reason'], told?.['reviewers']], ['DORA', 'the shop is down', 2]);
   await confirmAll();

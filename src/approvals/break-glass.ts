@@ -8,12 +8,15 @@ import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
 import type { Principal } from '../identity/principal.ts';
 import type { Clock } from '../lib/clock.ts';
+import { humanKey } from '../policy/entities.ts';
 import type { Database, Store, StoreOrTransaction } from '../store/database.ts';
-import { lockRequest, type RequestRecord } from '../store/requests.ts';
+import { notifyChange } from '../store/changes.ts';
+import { findRequest, lockRequest, type RequestRecord } from '../store/requests.ts';
 import {
   confirm,
   executorsOf,
   insertReview,
+  lateReviews,
   lockBreakGlass,
   reviewsOf,
   setBreakGlass,
@@ -38,6 +41,7 @@ export interface BreakGlassOptions {
 }
 
 const maxTextLength = 4_000;
+const maxLateAtOnce = 500;
 
 export class BreakGlassService {
   readonly #options: BreakGlassOptions;
@@ -149,8 +153,8 @@ export class BreakGlassService {
       return new CountersignError('request_not_pending', `request ${request.id} is ${request.state}, not pending`);
     }
     const { subject, keys } = await this.#options.open(store, request, principal);
-    const own = keys.keyOf(principal.human);
-    if (own === '' || own !== keys.keyOf(request.requesterHuman)) {
+    const own = humanKey(principal.human);
+    if (keys.keyOf(principal.human) === '' || own !== humanKey(request.requesterHuman)) {
       return refused('only its requester asks for break-glass');
     }
     if (request.breakGlass !== undefined) return refused('break-glass was asked for already');
@@ -213,6 +217,50 @@ export class BreakGlassService {
     if (own === '') return refused('it is not known which human you are');
     if (before.some((human) => keyOf(human) === own)) return refused(`${principal.human} reviewed it already`);
     return undefined;
+  }
+
+  /** Whether this principal may review it. @throws CountersignError where nobody can: its connection is gone */
+  async mayReview(requestId: string, asker: Asker): Promise<boolean> {
+    const { store } = this.#options;
+    const request = await findRequest(store, requestId);
+    return request !== undefined && (await this.whyNotReview(store, request, asker)) === undefined;
+  }
+
+  /**
+   * Says of each that its review is late, once, whichever node sees it first. Call it now and then. Returns the ids.
+   * @throws log_unavailable; then it is said later
+   */
+  async tellLate(): Promise<string[]> {
+    const { store, clock } = this.#options;
+    const told: string[] = [];
+    for (const id of await lateReviews(store, new Date(clock.now()), maxLateAtOnce)) {
+      if (await this.#tellLate(id)) told.push(id);
+    }
+    return told;
+  }
+
+  async #tellLate(requestId: string): Promise<boolean> {
+    const { store, record, clock } = this.#options;
+    return store.transaction().execute(async (transaction) => {
+      const request = await lockRequest(transaction, requestId);
+      const { breakGlass, reviewDueAt, confirmedAt } = request ?? {};
+      if (request === undefined || breakGlass === undefined || reviewDueAt === undefined) return false;
+      const now = new Date(clock.now());
+      if (breakGlass.lateAt !== undefined || confirmedAt !== undefined || now < reviewDueAt) return false;
+      await setBreakGlass(transaction, requestId, { ...breakGlass, lateAt: now.toISOString() });
+      await notifyChange(transaction, 'requests', requestId);
+      const { reviewers } = breakGlass;
+      const given = (await reviewsOf(transaction, requestId)).filter(({ verdict }) => verdict === 'ok').length;
+      await record({
+        type: 'request.review-late',
+        request: requestId,
+        digest: request.digest,
+        dueAt: reviewDueAt.toISOString(),
+        reviewers,
+        given,
+      });
+      return true;
+    });
   }
 
   /** The part that this human had in a request, in words. */

@@ -10,6 +10,7 @@ export type ApprovalEventType =
   | 'request.escalated' // a step waited too long: further groups may decide, or are told
   | 'request.break-glass'
   | 'request.reviewed'
+  | 'request.review-late' // the time of a break-glass review is up, and reviews are missing
   | 'policy.applied'
   | 'policy.refused'
   | 'grant.created'

@@ -1,7 +1,7 @@
 /**
  * What changes between two lists of masking templates. The strongest rule that reaches a column counts, so a rule that is
  * kept by another of the same reach is not missed. Masks of different kinds show different things: only `null`,
- * `redact` and a mask of the same kind that shows a part of what it showed count as hiding more.
+ * `redact` and a date or number that is cut within what it was cut to count as hiding more.
  */
 import type { MaskingTemplateConfiguration } from '../config/schema.ts';
 import { canonicalJson, type Json } from '../lib/canonical-json.ts';
@@ -32,7 +32,7 @@ export function maskingChanges(from: Templates, to: Templates): RuleChange[] {
   if (textOf(from) === textOf(to)) return [];
   const [before, after] = [columnsOf(from), columnsOf(to)];
   return [
-    ...columnChanges(before, after),
+    ...columnChanges(before, after, detectorsOf(from)),
     ...orderChanges(before, after),
     ...detectorChanges(detectorsOf(from), detectorsOf(to)),
   ];
@@ -51,7 +51,11 @@ function orderChanges(before: readonly ColumnAtom[], after: readonly ColumnAtom[
   return [{ part: 'masking', effect: 'wider', what: 'masking rules have another order', why, labels: undefined }];
 }
 
-function* columnChanges(before: readonly ColumnAtom[], after: readonly ColumnAtom[]): Generator<RuleChange> {
+function* columnChanges(
+  before: readonly ColumnAtom[],
+  after: readonly ColumnAtom[],
+  detectors: readonly DetectorAtom[],
+): Generator<RuleChange> {
   for (const atom of before) {
     if (after.some((one) => textOf(one) === textOf(atom))) continue;
     const isKept = after.some(
@@ -67,10 +71,13 @@ function* columnChanges(before: readonly ColumnAtom[], after: readonly ColumnAto
   for (const atom of after) {
     if (before.some((one) => textOf(one) === textOf(atom))) continue;
     const shown = before.find((one) => mayReplace(atom, one));
-    const why = shown && `where ${columnText(shown)} reaches too, this one counts, and it shows something else`;
+    const detector = detectors.find((one) => maySilence(atom, one, before));
+    const why =
+      (shown && `where ${columnText(shown)} reaches too, this one counts, and it shows something else`) ??
+      (detector && `detector ${detector.detect} looks only into columns that no rule names, and this one shows a part`);
     yield {
       part: 'masking',
-      effect: shown === undefined ? 'narrower' : 'wider',
+      effect: why === undefined ? 'narrower' : 'wider',
       what: `${columnText(atom)} is added`,
       why,
       labels: atom.labels,
@@ -132,6 +139,12 @@ function mayReplace(added: ColumnAtom, old: ColumnAtom): boolean {
   return compareMasks(added.mask, old.mask) >= 0 && !isHiddenBy(old.mask, added.mask);
 }
 
+/** Whether this new rule can show a part of what a detector hides in a column that had no rule of its own. */
+function maySilence(added: ColumnAtom, detector: DetectorAtom, before: readonly ColumnAtom[]): boolean {
+  if (added.mask === 'redact' || added.mask === 'null' || !mayMeet(added.labels, detector.labels)) return false;
+  return !before.some((one) => one.match === added.match && isWithin(added.labels, one.labels));
+}
+
 /** No column has both names. */
 function areApart(one: string, other: string): boolean {
   const [a, b] = [one.split('.').at(-1) ?? '*', other.split('.').at(-1) ?? '*'];
@@ -144,16 +157,17 @@ function hidesAsMuch(one: ColumnAtom, old: ColumnAtom): boolean {
   return isHiddenBy(old.mask, one.mask) && allowance(one.predicates) <= allowance(old.predicates) && isSameBudget;
 }
 
-/** `next` shows nothing that `old` does not show. */
+/**
+ * `next` shows nothing that `old` does not show. Of `partial`, none is within another: what keeps less shows something of
+ * values that are too short for what keeps more.
+ */
 function isHiddenBy(old: MaskSpec, next: MaskSpec): boolean {
   if (textOf(old) === textOf(next) || next === 'null') return true;
   if (next === 'redact') return old !== 'null';
   if (typeof old === 'string' || typeof next === 'string') return false;
-  if (old.kind === 'partial' && next.kind === 'partial') {
-    return next.keepStart <= old.keepStart && next.keepEnd <= old.keepEnd;
-  }
   if (old.kind === 'truncate-date' && next.kind === 'truncate-date') return next.to === 'year';
-  return old.kind === 'round' && next.kind === 'round' && next.to >= old.to && Number.isInteger(next.to / old.to);
+  // The borders of the new steps are among those of the old ones only for odd multiples: numbers go to the nearest.
+  return old.kind === 'round' && next.kind === 'round' && Math.abs((next.to / old.to) % 2) === 1;
 }
 
 function columnText({ match, mask, predicates, labels }: ColumnAtom): string {

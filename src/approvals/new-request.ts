@@ -7,6 +7,7 @@ import { countPending, type RequestRecord } from '../store/requests.ts';
 import type { GrantInput } from './digest.ts';
 import { actor, type ApprovalEvent } from './events.ts';
 import type { PolicyInput } from './policy-input.ts';
+import { touchedBy } from './subject.ts';
 import type { RequestTraits } from './workflow.ts';
 
 export interface NewRequest {
@@ -29,6 +30,9 @@ export interface NewRequest {
   /** Shortens the workflow's waiting time, never lengthens it. */
   readonly expiresMs?: number | undefined;
 }
+
+/** An entry of the log has an end; of more connections the request itself tells. */
+const maxLoggedConnections = 500;
 
 /** Whose work it is. @throws input_invalid when the ask does not fit its kind */
 export function authorsOf({ input, requester, jobVersion, sessionId }: NewRequest): readonly AuthorRecord[] {
@@ -72,11 +76,13 @@ export async function limitHolds(
 }
 
 export function createdEvent(request: RequestRecord, requester: Pick<Principal, 'id' | 'human'>): ApprovalEvent {
+  const touched = touchedBy(request);
   return {
     type: 'request.created',
     request: request.id,
     kind: request.kind,
     connection: request.connection,
+    connections: touched === undefined || touched.length > maxLoggedConnections ? undefined : touched,
     digest: request.digest,
     job: request.job,
     jobVersion: request.jobVersion,

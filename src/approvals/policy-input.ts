@@ -9,7 +9,7 @@ import type { RequestRecord } from '../store/requests.ts';
 import { storedInput } from './subject.ts';
 
 export interface PolicyChange {
-  readonly part: 'bindings' | 'masking' | 'workflows' | 'policies';
+  readonly part: 'connections' | 'bindings' | 'masking' | 'workflows' | 'policies';
   /** `wider` is also everything of which it cannot be shown that it is not. */
   readonly effect: 'wider' | 'narrower' | 'same';
   /** For people: what is added, removed or changed. */

@@ -6,11 +6,18 @@ import { compilePolicies } from '../policy/engine.ts';
 import type { PolicyConnection } from '../policy/entities.ts';
 import { isWithin } from './rule-change.ts';
 
+/** A connection, and where its database is. */
+export interface PlacedConnection extends PolicyConnection {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+}
+
 /**
- * @param connections those of this gateway
+ * @param configured the connections of the configuration file
  * @throws CountersignError `policy_invalid`
  */
-export function checkRules(rules: RuleSet, connections: readonly PolicyConnection[]): void {
+export function checkRules(rules: RuleSet, configured: readonly PolicyConnection[]): void {
   try {
     compilePolicies(rules.policies);
     // Also the templates that apply to no connection yet.
@@ -20,6 +27,13 @@ export function checkRules(rules: RuleSet, connections: readonly PolicyConnectio
     if (!(error instanceof CountersignError)) throw error;
     throw new CountersignError('policy_invalid', error.message, { hint: error.hint, detail: error.detail });
   }
+  const connections = [...configured, ...rules.connections];
+  const names = new Set<string>();
+  for (const { name } of connections) {
+    if (names.has(name))
+      throw new CountersignError('policy_invalid', `connections: there is a connection ${name} already`);
+    names.add(name);
+  }
   const lockedOut = connections.filter(
     ({ labels }) =>
       !rules.bindings.some(
@@ -28,18 +42,20 @@ export function checkRules(rules: RuleSet, connections: readonly PolicyConnectio
       ),
   );
   if (lockedOut.length === 0) return;
-  const names = lockedOut.map(({ name }) => name).join(', ');
-  throw new CountersignError('policy_invalid', `bindings: nobody could decide anything any more on ${names}`, {
+  const where = lockedOut.map(({ name }) => name).join(', ');
+  throw new CountersignError('policy_invalid', `bindings: nobody could decide anything on ${where}`, {
     hint: 'bind a group to admin or approver there',
   });
 }
 
 /** What a person should look at before these rules are applied. */
-export function warningsOf(rules: RuleSet, connections: readonly PolicyConnection[]): string[] {
+export function warningsOf(rules: RuleSet, configured: readonly PlacedConnection[]): string[] {
+  const connections = [...configured, ...rules.connections];
   const matchesNone = (labels: Readonly<Record<string, string>>) =>
     !connections.some((connection) => isWithin(connection.labels, labels));
   const text = (labels: Readonly<Record<string, string>>) => JSON.stringify(labels);
   return [
+    ...rules.connections.flatMap((one) => lessMasked(one, connections, rules)),
     ...rules.bindings
       .filter(({ labels }) => matchesNone(labels))
       .map(({ group, labels }) => `bindings: ${group}: no connection has the labels ${text(labels)}`),
@@ -53,4 +69,20 @@ export function warningsOf(rules: RuleSet, connections: readonly PolicyConnectio
           `workflows: ${name ?? index + 1}: no connection has the labels ${text(match.labels)}`,
       ),
   ];
+}
+
+/** A second name for a database must not be a way around what is masked under the first. */
+function lessMasked(one: PlacedConnection, connections: readonly PlacedConnection[], { masking }: RuleSet): string[] {
+  const place = ({ host, port, database }: PlacedConnection) => `${host.toLowerCase()}:${port}/${database}`;
+  const templatesOf = ({ labels }: PlacedConnection) =>
+    masking.filter((template) => isWithin(labels, template.appliesTo));
+  const own = new Set(templatesOf(one));
+  return connections
+    .filter((other) => other.name !== one.name && place(other) === place(one))
+    .flatMap((other) => {
+      const missing = templatesOf(other).filter((template) => !own.has(template));
+      if (missing.length === 0) return [];
+      const names = missing.map(({ name }) => name).join(', ');
+      return [`connections: ${one.name} is the database of ${other.name}, and is not masked by ${names}`];
+    });
 }

@@ -7,7 +7,13 @@ import { CountersignError } from '../errors.ts';
 import { checkRules } from './rule-check.ts';
 import { ruleDiff } from './rule-diff.ts';
 
-const empty: RuleSet = { bindings: [], masking: [], workflows: [], policies: { defaults: true, files: [] } };
+const empty: RuleSet = {
+  connections: [],
+  bindings: [],
+  masking: [],
+  workflows: [],
+  policies: { defaults: true, files: [] },
+};
 
 /** A set from YAML and Cedar texts. */
 function rules(yaml: string, cedar = ''): RuleSet {
@@ -65,6 +71,14 @@ void test('bindings: a group, a duty or fewer labels more is wider; less is narr
     'wider',
     'wider',
     'a forbid by duty',
+  );
+  const byContext = 'forbid (principal, action == Action::"read", resource) when { context.duty == "executor" };';
+  assert.equal(
+    effectOf(
+      rules(binding('x', 'executor'), byContext),
+      rules('bindings: [{ group: base, duties: [approver] }]', byContext),
+    ),
+    'wider',
   );
 });
 
@@ -138,6 +152,11 @@ void test('workflows: less of anything, or another reach that is not shown to be
     effectOf(mixed('count: 2, groups: [team]'), mixed('count: 3, groups: [team], allOf: [legal]')),
     'narrower',
   );
+  assert.equal(effectOf(mixed('allOf: [dba, dba]'), mixed('allOf: [dba], count: 2')), 'wider');
+  assert.equal(
+    effectOf(mixed('allOf: [dba], groups: [team], count: 2'), mixed('allOf: [dba, dba], groups: [team], count: 2')),
+    'wider',
+  );
   const glass = (text: string) => rules(way(`approvals: { steps: [${text}] }, breakGlass: {}`));
   assert.equal(effectOf(glass('{ groups: [dba] }'), glass('{ groups: [dba] }, { groups: [interns] }')), 'wider');
 });
@@ -167,7 +186,11 @@ void test('masking: a rule less, a weaker one, or another form of what is shown 
   );
   const partial = (start: number, end: number) =>
     `{ match: a, mask: { kind: partial, keepStart: ${start}, keepEnd: ${end} } }`;
-  both(masks(partial(2, 2)), masks(partial(1, 2)), 'narrower', 'wider', 'partial');
+  // A value of six characters is withheld by the first, and shows three of its characters under the second.
+  both(masks(partial(2, 2)), masks(partial(1, 2)), 'wider', 'wider', 'partial');
+  const round = (to: number) => masks(`{ match: a, mask: { kind: round, to: ${to} } }`);
+  both(round(10), round(30), 'narrower', 'wider', 'round');
+  both(round(10), round(20), 'wider', 'wider', 'round, with a border where there was none');
   both(masks(partial(2, 2)), masks(partial(3, 0)), 'wider', 'wider', 'partial, another part');
   both(
     masks(`${partial(4, 0)}, ${partial(0, 4)}`),
@@ -187,6 +210,23 @@ void test('masking: a rule less, a weaker one, or another form of what is shown 
       rules('masking: [{ name: other, appliesTo: { data: personal }, columns: [{ match: SSN, mask: redact }] }]'),
     ),
     'same',
+  );
+  // Detectors look only into columns that no rule names.
+  const beside = (more: string) => masks(`${ssn} ${more}`, ', detectors: [{ detect: card }]');
+  both(
+    beside(''),
+    beside(', { match: notes, mask: { kind: partial, keepStart: 40, keepEnd: 0 } }'),
+    'wider',
+    'wider',
+    'a rule instead of a detector',
+  );
+  both(beside(''), beside(', { match: notes, mask: hash }'), 'wider', 'wider', 'a digest instead of a detector');
+  both(
+    beside(''),
+    beside(', { match: notes, mask: redact }'),
+    'narrower',
+    'wider',
+    'a whole mask instead of a detector',
   );
   const budget = (name: string) =>
     rules(

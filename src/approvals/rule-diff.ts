@@ -7,12 +7,14 @@ import { canonicalJson } from '../lib/canonical-json.ts';
 import { parsePolicies } from '../policy/engine.ts';
 import { maskingChanges } from './masking-diff.ts';
 import { policyChanges } from './cedar-diff.ts';
+import { connectionChanges } from './connection-diff.ts';
 import { isWithin, mayMeet, placeText, type Labels, type RuleChange } from './rule-change.ts';
 import { workflowChanges } from './workflow-diff.ts';
 
 /** @throws configuration_invalid when policies of one of the two do not parse */
 export function ruleDiff(from: RuleSet, to: RuleSet): RuleChange[] {
   const changes = [
+    ...connectionChanges(from, to),
     ...bindingChanges(from, to),
     ...workflowChanges(from.workflows, to.workflows),
     ...maskingChanges(from.masking, to.masking),
@@ -63,7 +65,7 @@ function bindingChanges(from: RuleSet, to: RuleSet): RuleChange[] {
 function whyRemovalWidens({ duty, labels }: BindingAtom, from: RuleSet, to: RuleSet): string | undefined {
   const executes = atomsOf(to).some((one) => one.duty === 'executor' && mayMeet(one.labels, labels));
   if (duty === 'designer' && executes) return 'sessions of whoever is an executor too become those of an executor';
-  const speaksOfDuties = [...from.policies.files, ...to.policies.files].some(({ text }) => text.includes('Duty'));
+  const speaksOfDuties = [...from.policies.files, ...to.policies.files].some(({ text }) => /duty/i.test(text));
   return speaksOfDuties ? 'a policy decides by duties, so losing one can lift a prohibition' : undefined;
 }
 

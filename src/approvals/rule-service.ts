@@ -35,7 +35,7 @@ import { actor, type RecordEvent } from './events.ts';
 import { dutiesOnAll, type PolicyChange, type PolicyInput } from './policy-input.ts';
 import { refusalError, refusalMembers, refusalOf } from './refusal.ts';
 import type { RequestService } from './requests.ts';
-import { checkRules, warningsOf } from './rule-check.ts';
+import { checkRules, warningsOf, type PlacedConnection } from './rule-check.ts';
 import { isWithin, type RuleChange } from './rule-change.ts';
 import { ruleDiff } from './rule-diff.ts';
 import { requestChannel, RequestWatcher } from './watcher.ts';
@@ -55,7 +55,8 @@ export interface RuleServiceOptions {
   readonly clock: Clock;
   readonly policySet: () => PolicySet;
   readonly requests: RequestService;
-  readonly connections: () => readonly PolicyConnection[];
+  /** Those of the configuration file. */
+  readonly configured: () => readonly PlacedConnection[];
   readonly dutiesOn: (principal: Principal, connection: string) => readonly Duty[];
   readonly inForce: RulesInForce;
   readonly fileRules: RuleSet;
@@ -124,7 +125,9 @@ export class RuleService implements RuleChanger {
 
   /** What applying the configuration file's rules would change; empty before anything was applied. */
   get fileDifference(): readonly PolicyChange[] {
-    return this.#current.number === 0 ? [] : plain(ruleDiff(this.#current.rules, this.#fileRules));
+    const { number, rules } = this.#current;
+    // Connections that were added are in no file.
+    return number === 0 ? [] : plain(ruleDiff(rules, { ...this.#fileRules, connections: rules.connections }));
   }
 
   /** Follows the store until `close`. */
@@ -165,11 +168,10 @@ export class RuleService implements RuleChanger {
     await this.applied();
     const from = this.#current;
     if (ask.base !== undefined && ask.base !== from.digest) throw conflict();
-    const connections = this.#options.connections();
     const content = rulesFromFiles(ask.files, from.rules);
-    checkRules(content, connections);
+    this.#check(content);
     const changes = ruleDiff(from.rules, content);
-    const touched = touchedBy(changes, connections);
+    const touched = touchedBy(changes, [...this.#options.configured(), ...from.rules.connections]);
     const effects = new Set(changes.map((change) => change.effect));
     const answer = {
       from: { version: from.number, digest: from.digest },
@@ -177,7 +179,7 @@ export class RuleService implements RuleChanger {
       effect: effects.has('wider') ? 'wider' : effects.has('narrower') ? 'narrower' : 'same',
       changes: plain(changes),
       connections: touched,
-      warnings: warningsOf(content, connections),
+      warnings: warningsOf(content, this.#options.configured()),
     } as const;
     if (changes.length === 0) return { ...answer, outcome: 'unchanged' };
     if (ask.dryRun) return { ...answer, outcome: 'dry-run' };
@@ -220,7 +222,8 @@ export class RuleService implements RuleChanger {
     }
     if (ruleDigest(input.content) !== input.to) return 'its content does not have its digest';
     try {
-      checkRules(input.content, this.#options.connections());
+      // It may be of before there was something that every set of rules has now.
+      this.#check(ruleSetSchema.parse(input.content));
     } catch (error) {
       if (error instanceof CountersignError) return `the rules cannot be used: ${error.message}`;
       throw error;
@@ -257,6 +260,11 @@ export class RuleService implements RuleChanger {
   async difference(from: number, to: number): Promise<readonly PolicyChange[]> {
     const [before, after] = [await this.version(from), await this.version(to)];
     return plain(ruleDiff(inForceOf(before).rules, inForceOf(after).rules));
+  }
+
+  /** @throws policy_invalid */
+  #check(rules: RuleSet): void {
+    checkRules(rules, this.#options.configured());
   }
 
   async #refuse(principal: Principal, duties: readonly Duty[], digest: string): Promise<void> {

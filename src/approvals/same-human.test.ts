@@ -176,3 +176,11 @@ void test('whom nobody has ever seen decides nothing', async () => {
   const id = await askJob();
   await refused(services.requests.decide(id, person('stranger'), approver, 'approve', 'x'), 'forbidden', 'nobody');
 });
+
+void test('nobody asks for break-glass in the place of whoever has the same address', async () => {
+  const breakGlass = { approvals: 1, reviewers: 1, reviewWithinMs: 1_000, duringQuietHours: false };
+  const glass = start({ humans, workflows: [{ ...defaultWorkflow, breakGlass }] });
+  const id = await askJob(glass, [author('cy', 'pusher')], bob);
+  await assert.rejects(glass.requests.breakGlass.ask(id, bobToo, 'now'), { code: 'break_glass_refused' });
+  assert.equal((await glass.requests.breakGlass.ask(id, bob, 'now')).breakGlass?.reason, 'now');
+});

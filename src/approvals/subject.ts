@@ -51,6 +51,13 @@ export function storedInput(request: RequestRecord): GrantInput | PolicyInput {
   return JSON.parse(request.digestInputJson) as GrantInput | PolicyInput;
 }
 
+/** Names of the connections that a change of the rules touches; undefined for every other kind. @throws as `storedInput` */
+export function touchedBy(request: RequestRecord): string[] | undefined {
+  if (request.kind !== 'policy') return undefined;
+  const input = storedInput(request);
+  return input.kind === 'policy' ? [...input.connections] : [];
+}
+
 /** The same for what runs. @throws CountersignError `grant_missing` for kind `policy`, which nobody executes */
 export function approvedInput(request: RequestRecord): GrantInput {
   const input = storedInput(request);

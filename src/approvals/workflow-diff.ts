@@ -109,6 +109,9 @@ function* looserStep(next: WorkflowStep | undefined, old: WorkflowStep, no: numb
     return;
   }
   if (placesOf(next) < placesOf(old)) yield `${which}: fewer approvals (${placesOf(old)} -> ${placesOf(next)})`;
+  // A group that stands twice takes two places, which no comparison below sees.
+  const isTwice = [old, next].some(({ allOf = [] }) => new Set(allOf).size < allOf.length);
+  if (isTwice && textOf(next) !== textOf(old)) yield `${which}: a group stands twice in allOf`;
   const dropped = (old.allOf ?? []).filter((group) => next.allOf?.includes(group) !== true);
   if (dropped.length > 0) yield `${which}: nobody of ${dropped.join(', ')} is needed`;
   const more =

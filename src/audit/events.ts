@@ -137,6 +137,7 @@ export interface ControlEvent extends Common {
     | 'request.escalated'
     | 'request.break-glass'
     | 'request.reviewed'
+    | 'request.review-late'
     | 'policy.applied'
     | 'policy.refused'
     | 'grant.created'

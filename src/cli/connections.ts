@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { CountersignError } from '../errors.ts';
 import { count, facts, show, table } from './output.ts';
 import type { CommandContext } from './context.ts';
+import { applyRules, type ApplyOptions } from './policies.ts';
 
 interface ConnectionView {
   readonly name: string;
@@ -10,7 +11,8 @@ interface ConnectionView {
   readonly target: { readonly host: string; readonly port: number; readonly database: string; readonly tls: string };
   readonly duties: readonly string[];
   readonly masks: readonly { readonly column: string; readonly mask: string; readonly rule: string }[];
-  readonly problem: { readonly code: string; readonly message: string } | null;
+  readonly problem: { readonly code: string; readonly message: string; readonly hint?: string } | null;
+  readonly origin: 'file' | 'rules';
 }
 
 interface Inherited {
@@ -19,7 +21,7 @@ interface Inherited {
   readonly workflows: readonly { readonly kind: string; readonly workflow: unknown }[];
 }
 
-/** connections list, show, test, inherits; masking list, test */
+/** connections list, show, test, inherits, add, remove; masking list, test */
 export function connectionCommands(program: Command, context: CommandContext): void {
   const connections = program.command('connections').description('the databases that you hold a duty on');
   const at = (name: string, rest = '') => `/connections/${encodeURIComponent(name)}${rest}`;
@@ -56,7 +58,9 @@ export function connectionCommands(program: Command, context: CommandContext): v
           ['labels', labelsText(one.labels) || '(none)'],
           ['your duties', one.duties.join(', ')],
           ...one.masks.map((mask): [string, string] => [mask.column, `${mask.mask} by ${mask.rule}`]),
+          ['stands in', one.origin === 'file' ? 'the configuration file' : 'the rules'],
           ['problem', one.problem?.message],
+          ['hint', one.problem?.hint],
           ...inheritedFacts(one.inherits),
         ]),
       );
@@ -65,7 +69,7 @@ export function connectionCommands(program: Command, context: CommandContext): v
   connections
     .command('test')
     .argument('<connection>')
-    .description('ask the target who it is (administrators)')
+    .description('ask the target who it is (administrators and approvers)')
     .action(async (name: string) => {
       const reached = await context
         .client()
@@ -88,7 +92,83 @@ export function connectionCommands(program: Command, context: CommandContext): v
       show({ json: context.json() }, answer, () => facts(inheritedFacts(answer)));
     });
 
+  changeCommands(connections, context);
   maskingCommands(program, context);
+}
+
+interface AddOptions extends ApplyOptions {
+  readonly host: string;
+  readonly port: string;
+  readonly database?: string;
+  readonly label: readonly string[];
+  readonly searchPath: readonly string[];
+  readonly serverName?: string;
+  readonly withoutTls: boolean;
+  readonly gatewayUser: string;
+  readonly designerUser: string;
+  readonly executorUser: string;
+}
+
+/** A connection of the rules is one more part of them, and changed as they are. */
+function changeCommands(connections: Command, context: CommandContext): void {
+  const change = async (options: ApplyOptions, make: (now: readonly { name: string }[]) => readonly object[]) => {
+    const { digest, rules } = await context
+      .client()
+      .get<{ digest: string; rules: { connections: readonly { name: string }[] } }>('/policies');
+    const text = JSON.stringify({ connections: make(rules.connections) });
+    await applyRules(context, [{ name: 'connections.json', text }], { ...options, base: digest });
+  };
+  const gather = (value: string, before: readonly string[]) => [...before, value];
+
+  connections
+    .command('add')
+    .argument('<name>')
+    .description('ask for one more: somebody else approves it. Its passwords are put on the gateway by whoever runs it')
+    .requiredOption('--host <host>', 'of the target')
+    .option('--port <port>', 'of the target', '5432')
+    .option('--database <name>', 'default: the name of the connection')
+    .option('--label <name=value>', 'what it inherits comes from its labels; as often as needed', gather, [])
+    .option('--search-path <schema>', 'as often as needed; default: public', gather, [])
+    .option('--server-name <name>', "in the target's certificate; default: the host")
+    .option('--without-tls', 'only for a target on the machine of the gateway', false)
+    .option('--gateway-user <role>', 'that the gateway reads the catalogue as', 'cs_gateway')
+    .option('--designer-user <role>', 'of sessions of designers', 'cs_designer')
+    .option('--executor-user <role>', 'of sessions of executors', 'cs_executor')
+    .option('--dry-run', 'show the difference only', false)
+    .option('-m, --message <text>', 'why', '')
+    .action((name: string, options: AddOptions) => change(options, (now) => [...now, connectionFrom(name, options)]));
+
+  connections
+    .command('remove')
+    .argument('<name>')
+    .description('take back one that was added; its sessions end')
+    .option('--dry-run', 'show the difference only', false)
+    .option('-m, --message <text>', 'why', '')
+    .action((name: string, options: ApplyOptions) =>
+      change(options, (now) => {
+        if (now.some((one) => one.name === name)) return now.filter((one) => one.name !== name);
+        throw new CountersignError('connection_unknown', `no connection ${JSON.stringify(name)} was added`, {
+          hint: 'those of the configuration file are taken out there',
+        });
+      }),
+    );
+}
+
+function connectionFrom(name: string, options: AddOptions): object {
+  const { host, port, database, label, searchPath, serverName, withoutTls } = options;
+  return {
+    name,
+    engine: 'postgres',
+    host,
+    port: Number(port),
+    database: database ?? name,
+    labels: labelsOf(label),
+    ...(searchPath.length === 0 ? {} : { searchPath }),
+    tls: withoutTls
+      ? { mode: 'disable' }
+      : { mode: 'verify-full', ...(serverName === undefined ? {} : { serverName }) },
+    users: { gateway: options.gatewayUser, designer: options.designerUser, executor: options.executorUser },
+  };
 }
 
 function maskingCommands(program: Command, context: CommandContext): void {

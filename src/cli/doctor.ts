@@ -16,6 +16,8 @@ export interface DoctorView {
   readonly findings: readonly FindingView[];
   readonly worst?: FindingView['severity'] | undefined;
   readonly skipped: readonly { readonly check: string; readonly why: string }[];
+  /** Set where it tells of these connections alone. */
+  readonly limitedTo?: readonly string[] | undefined;
 }
 
 /** Exit codes by the worst finding; scripts may rely on them. */
@@ -41,7 +43,7 @@ export function doctorCommands(
     });
 }
 
-function reportText({ findings, skipped }: DoctorView): string {
+function reportText({ findings, skipped, limitedTo }: DoctorView): string {
   const lines = findings.flatMap(({ check, severity, where, what, why, remedy }) => [
     `${colour(severity)(severity.toUpperCase())} ${plain(where)} ${colors.dim(`[${check}]`)}`,
     `  ${plain(what)}`,
@@ -50,6 +52,9 @@ function reportText({ findings, skipped }: DoctorView): string {
   ]);
   if (findings.length === 0) lines.push(`${colors.green('OK')} nothing was found`);
   for (const { check, why } of skipped) lines.push(`${colors.yellow('NOT CHECKED')} ${plain(check)}: ${plain(why)}`);
+  if (limitedTo !== undefined) {
+    lines.push(`only of ${plain(limitedTo.join(', '))}: the rest is for administrators of every connection`);
+  }
   return lines.join('\n');
 }
 

@@ -2,6 +2,7 @@
 import Table from 'cli-table3';
 import colors from 'picocolors';
 import { CountersignError } from '../errors.ts';
+import { codePoint, hiddenCharacter } from '../lib/hidden-characters.ts';
 
 export interface Output {
   readonly json: boolean;
@@ -30,23 +31,58 @@ export function exitCodeOf(error: CountersignError): number {
   }
 }
 
+/** Of the sequences that terminals obey, those that picocolors makes here. They show or hide nothing. */
+const ownColors = String.raw`\u001b\[(?:1|2|22|3[1-36]|39)m`;
+const oddOrOwn = new RegExp(`${ownColors}|${hiddenCharacter.source}`, 'gu');
+const odd = new RegExp(hiddenCharacter.source, 'gu');
+
+/**
+ * For a terminal: much of what is printed was written by others, also by whoever asks for an approval. What a terminal
+ * would obey, and what nobody would see, is shown by its code point.
+ */
+export function shownText(text: string, isColored = colors.isColorSupported): string {
+  return text.replaceAll('\r\n', '\n').replaceAll(oddOrOwn, (found) => {
+    const isPlain = found === '\n' || found === '\t' || (isColored && found.length > 2);
+    // Of a sequence only its first character is odd.
+    return isPlain ? found : `<${codePoint(found)}>${found.startsWith('\u001b') ? found.slice(1) : ''}`;
+  });
+}
+
+/** The same value, with everything escaped that a terminal would obey or nobody would see. */
+export function jsonText(value: unknown, indent?: number): string {
+  return JSON.stringify(value, undefined, indent).replaceAll(odd, (found) =>
+    found === '\n' ? found : Array.from({ length: found.length }, (_, at) => unitEscape(found, at)).join(''),
+  );
+}
+
+function unitEscape(text: string, at: number): string {
+  return `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`;
+}
+
 export function print(text: string): void {
+  process.stdout.write(`${shownText(text)}\n`);
+}
+
+/** The bytes as they are, for programs that read them. */
+export function printExact(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
 export function show(output: Output, value: unknown, human: () => string): void {
-  print(output.json ? JSON.stringify(value, undefined, 2) : human());
+  if (output.json) printExact(jsonText(value, 2));
+  else print(human());
 }
 
 export function printError(error: CountersignError, json: boolean): void {
   if (json) {
     const { code, message, hint, detail } = error;
-    process.stderr.write(`${JSON.stringify({ error: { code, message, hint, detail } })}\n`);
+    process.stderr.write(`${jsonText({ error: { code, message, hint, detail } })}\n`);
     return;
   }
-  process.stderr.write(`${colors.red('error')} ${error.message} ${colors.dim(`[${error.code}]`)}\n`);
-  if (error.detail !== undefined) process.stderr.write(`  ${error.detail}\n`);
-  if (error.hint !== undefined) process.stderr.write(`  ${colors.cyan('hint')} ${error.hint}\n`);
+  const lines = [`${colors.red('error')} ${error.message} ${colors.dim(`[${error.code}]`)}`];
+  if (error.detail !== undefined) lines.push(`  ${error.detail}`);
+  if (error.hint !== undefined) lines.push(`  ${colors.cyan('hint')} ${error.hint}`);
+  process.stderr.write(`${shownText(lines.join('\n'))}\n`);
 }
 
 type Cell = string | number | boolean | null | undefined;
@@ -82,12 +118,13 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
   return made.toString();
 }
 
-/** Name and value, one per line. */
+/** Name and value. The further lines of a value stand under its first, so that none looks like another name. */
 export function facts(pairs: readonly (readonly [string, Cell])[]): string {
   const width = Math.max(...pairs.map(([name]) => name.length));
+  const indent = `\n${' '.repeat(width + 2)}`;
   return pairs
     .filter(([, value]) => value !== undefined && value !== null && value !== '')
-    .map(([name, value]) => `${colors.dim(name.padEnd(width))}  ${String(value)}`)
+    .map(([name, value]) => `${colors.dim(name.padEnd(width))}  ${String(value).replaceAll(/\r?\n/g, indent)}`)
     .join('\n');
 }
 

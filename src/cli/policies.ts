@@ -51,22 +51,13 @@ interface RuleSetView {
 export function policyCommands(program: Command, context: CommandContext): void {
   program
     .command('apply')
-    .description('change bindings, masking, workflows and Cedar policies of the running gateway; the difference first')
+    .description(
+      'change bindings, masking, workflows, Cedar policies and added connections of the running gateway; the difference first',
+    )
     .argument('<paths...>', 'folders or files: .cedar, .yaml, .yml, .json')
     .option('--dry-run', 'show the difference only', false)
     .option('-m, --message <text>', 'why', '')
-    .action(async (paths: string[], options: { dryRun: boolean; message: string }) => {
-      const files = ruleFiles(paths);
-      const client = context.client();
-      const shown = await client.post<ApplyView>('/policies', { files, dryRun: true });
-      const isOver = options.dryRun || shown.outcome === 'unchanged';
-      if (isOver || !context.json()) show({ json: context.json() }, shown, () => differenceText(shown));
-      if (isOver) return;
-      // What was shown is what is applied: the server refuses if other rules are in force by now.
-      const body = { files, message: options.message, base: shown.from.digest };
-      const answer = await client.post<ApplyView>('/policies', body);
-      show({ json: context.json() }, answer, () => outcomeText(answer));
-    });
+    .action((paths: string[], options: ApplyOptions) => applyRules(context, ruleFiles(paths), options));
 
   const policies = program.command('policies').description('the rules in force, and their versions');
 
@@ -133,6 +124,30 @@ export function policyCommands(program: Command, context: CommandContext): void 
         answer.changes.length === 0 ? 'no difference' : changesText(answer.changes),
       );
     });
+}
+
+export interface ApplyOptions {
+  readonly dryRun: boolean;
+  readonly message: string;
+  /** Digest of the rules that the files were made from, where they were. */
+  readonly base?: string;
+}
+
+/** Shows the difference, then applies it or asks for it. */
+export async function applyRules(
+  context: CommandContext,
+  files: readonly { readonly name: string; readonly text: string }[],
+  { dryRun, message, base }: ApplyOptions,
+): Promise<void> {
+  const client = context.client();
+  const made = base === undefined ? {} : { base };
+  const shown = await client.post<ApplyView>('/policies', { files, dryRun: true, ...made });
+  const isOver = dryRun || shown.outcome === 'unchanged';
+  if (isOver || !context.json()) show({ json: context.json() }, shown, () => differenceText(shown));
+  if (isOver) return;
+  // What was shown is what is applied: the server refuses if other rules are in force by now.
+  const answer = await client.post<ApplyView>('/policies', { files, message, base: shown.from.digest });
+  show({ json: context.json() }, answer, () => outcomeText(answer));
 }
 
 /** @throws input_invalid for a path that cannot be read, or a folder without rules */

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import colors from 'picocolors';
 import { CountersignError } from '../errors.ts';
 import { sha256Hex } from '../lib/canonical-json.ts';
-import { authorsText, count, facts, print, show, table } from './output.ts';
+import { authorsText, count, facts, printExact, show, table } from './output.ts';
 import { planText, type PlanView } from './plan-text.ts';
 import type { CommandContext } from './context.ts';
 import {
@@ -131,8 +131,8 @@ export function requestCommands(program: Command, context: CommandContext): void
             `request ${one.id} says sha256 ${one.digest}, which is not that of its input`,
           );
         }
-        print(one.digestInputJson);
-        print(digest);
+        printExact(one.digestInputJson);
+        printExact(digest);
         return;
       }
       show({ json: context.json() }, one, () => requestText(one));
@@ -387,7 +387,7 @@ function requestText(one: RequestDetailView): string {
       ],
     ]),
     ...(one.evidence.template === undefined ? [] : ['', offerText(one.id, one.evidence.template)]),
-    ...(source === undefined ? [] : ['', colors.bold('definition'), source.trimEnd()]),
+    ...(source === undefined ? [] : ['', colors.bold('definition'), source.trimEnd().replaceAll(/^/gm, '  ')]),
     ...(plan === undefined ? [] : ['', planText(plan)]),
   ].join('\n');
 }

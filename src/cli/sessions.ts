@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { print, show, table } from './output.ts';
+import { jsonText, print, printExact, show, table } from './output.ts';
 import type { CommandContext } from './context.ts';
 import { replayText, type ReplayLine } from './replay-text.ts';
 
@@ -109,7 +109,7 @@ export function sessionCommands(program: Command, context: CommandContext): void
       const response = await context.client().open('GET', `/sessions/${encodeURIComponent(session)}/replay`);
       const text = replayText(options.rows);
       for await (const line of lines(response)) {
-        if (context.json()) print(line);
+        if (context.json()) printExact(jsonText(JSON.parse(line)));
         else for (const shown of text(JSON.parse(line) as ReplayLine)) print(shown);
       }
     });

@@ -105,6 +105,9 @@ function absolutePaths(configuration: Configuration, base: string): Configuratio
   return {
     ...configuration,
     dataDirectory: at(configuration.dataDirectory),
+    ...(configuration.connectionSecrets === undefined
+      ? {}
+      : { connectionSecrets: at(configuration.connectionSecrets) }),
     gateway: {
       ...configuration.gateway,
       postgres: {
@@ -152,6 +155,13 @@ export function readSecret(secret: Secret, environment: NodeJS.ProcessEnv = proc
     return readFileSync(secret.file, 'utf8').trimEnd();
   } catch (error) {
     throw new CountersignError('configuration_invalid', `cannot read the secret file ${secret.file}`, { cause: error });
+  }
+}
+
+/** What the file's connections need is there. @throws CountersignError `configuration_invalid` */
+export function checkSecrets({ connections }: Configuration): void {
+  for (const { credentials } of connections) {
+    for (const { password } of Object.values(credentials)) readSecret(password);
   }
 }
 

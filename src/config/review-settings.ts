@@ -31,6 +31,8 @@ const notificationEvent = z.enum([
   'request.created',
   'request.decided',
   'request.expiring',
+  'request.escalated',
+  'request.review-late',
   'break-glass',
   'run.finished',
   'run.failed',

@@ -1,8 +1,10 @@
 /**
- * The rules of a gateway: who has which duty, what is masked, and how many approvals something needs. They stand in the
- * configuration file, and in the files that `countersign apply` puts into force.
+ * The rules of a gateway: who has which duty, what is masked, how many approvals something needs, and which connections
+ * there are beside those of the configuration file. They stand in that file (but for connections), and in the files that
+ * `countersign apply` puts into force.
  */
 import { z } from 'zod';
+import { addedConnection } from './connection-schema.ts';
 import { labels, positive } from './values.ts';
 
 const duty = z.enum(['designer', 'approver', 'executor', 'auditor', 'admin']);
@@ -141,6 +143,7 @@ export const policyFile = z.strictObject({ name: z.string().min(1), text: z.stri
  * Here each part is optional, as in the files that are applied; `rules.ts` puts them together.
  */
 export const rulesSchema = z.strictObject({
+  connections: z.array(addedConnection).optional(),
   bindings: z.array(binding).optional(),
   masking: z.array(maskingTemplate).optional(),
   workflows: z.array(workflow).optional(),
@@ -149,6 +152,8 @@ export const rulesSchema = z.strictObject({
 
 /** A whole set of rules, as the store keeps it. */
 export const ruleSetSchema = z.strictObject({
+  /** Those beside the configuration file's own. Sets of rules of before there were any have none. */
+  connections: z.array(addedConnection).default([]),
   bindings: z.array(binding),
   masking: z.array(maskingTemplate),
   workflows: z.array(workflow),

@@ -1,10 +1,11 @@
 /**
- * The rules of a gateway apart from the rest of its configuration: bindings, masking, workflows and Cedar policies with
- * their texts. Whatever decides them (the configuration file, or what was applied later), they come as one value.
+ * The rules of a gateway apart from the rest of its configuration: bindings, masking, workflows, Cedar policies with
+ * their texts, and further connections. Whatever decides them (the configuration file, or what was applied later), they come as one value.
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CountersignError } from '../errors.ts';
+import { connectionOf } from './added-connections.ts';
 import { parseYaml } from './load.ts';
 import { rulesSchema, type RuleSet } from './rules-schema.ts';
 import type { Configuration } from './schema.ts';
@@ -19,12 +20,27 @@ export function rulesOf({ bindings, masking, workflows, policies }: Configuratio
       throw new CountersignError('configuration_invalid', `policies.files: cannot read ${file}`, { cause: error });
     }
   });
-  return { bindings, masking, workflows, policies: { defaults: policies.defaults, files } };
+  return { connections: [], bindings, masking, workflows, policies: { defaults: policies.defaults, files } };
 }
 
-/** The same gateway under these rules. */
-export function withRules(configuration: Configuration, rules: RuleSet): Configuration {
-  return { ...configuration, ...rules };
+/**
+ * A gateway of this file under these rules, with the connections of both.
+ * @param file as it was read: what came of it by `withRules` has connections already that are not the file's
+ * @throws configuration_invalid when both have a connection of one name
+ */
+export function withRules(file: Configuration, { connections, ...rules }: RuleSet): Configuration {
+  const names = new Set(file.connections.map(({ name }) => name));
+  const twice = connections.find(({ name }) => names.has(name));
+  if (twice !== undefined) {
+    throw new CountersignError(
+      'configuration_invalid',
+      `connections: ${twice.name} stands in the configuration file and in the rules that were applied`,
+      { hint: 'call it something else in the file, or remove it from the rules first' },
+    );
+  }
+  const secrets = file.connectionSecrets ?? path.join(file.dataDirectory, 'connections');
+  const added = connections.map((one) => connectionOf(one, secrets));
+  return { ...file, ...rules, connections: [...file.connections, ...added] };
 }
 
 export interface RuleFile {
@@ -35,9 +51,9 @@ export interface RuleFile {
 const maxFiles = 200;
 
 /**
- * A set of rules from files: `.cedar` files hold policies; `.yaml`, `.yml` and `.json` files hold any of `bindings`,
- * `masking`, `workflows` and `policies: { defaults }`. What several files say of one part is put together in the order
- * of their names. A part that no file speaks of stays as it is in `current`.
+ * A set of rules from files: `.cedar` files hold policies; `.yaml`, `.yml` and `.json` files hold any of `connections`,
+ * `bindings`, `masking`, `workflows` and `policies: { defaults }`. What several files say of one part is put together in
+ * the order of their names. A part that no file speaks of stays as it is in `current`.
  * @throws CountersignError `policy_invalid` with file, line and what
  */
 export function rulesFromFiles(files: readonly RuleFile[], current: RuleSet): RuleSet {
@@ -63,6 +79,10 @@ export function rulesFromFiles(files: readonly RuleFile[], current: RuleSet): Ru
   const defaults = new Set(parts.flatMap(({ policies }) => (policies === undefined ? [] : [policies.defaults])));
   if (defaults.size > 1) throw invalid('policies.defaults: two files contradict each other');
   return {
+    connections: together(
+      parts.map((part) => part.connections),
+      current.connections,
+    ),
     bindings: together(
       parts.map((part) => part.bindings),
       current.bindings,

@@ -3,9 +3,10 @@
  * environment variables for settings. Every limit is here, with its default and its unit in the name.
  */
 import { z } from 'zod';
+import { connectionFields, tlsNegotiation } from './connection-schema.ts';
 import { doctorSettings, notification, notificationLimits, reviewSettings } from './review-settings.ts';
 import { binding, defaultBindings, maskingTemplate, policyFile, workflow } from './rules-schema.ts';
-import { labels, port, positive, secret } from './values.ts';
+import { port, positive, secret } from './values.ts';
 
 const tlsFiles = z.strictObject({ certFile: z.string(), keyFile: z.string() });
 
@@ -45,13 +46,7 @@ const limits = z.prefault(
 const credential = z.strictObject({ user: z.string().min(1), password: secret });
 
 const connection = z.strictObject({
-  name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'a connection name is lower-case letters, digits, - and _'),
-  engine: z.literal('postgres'),
-  host: z.string().min(1),
-  port: port.default(5432),
-  database: z.string().min(1),
-  labels,
-  searchPath: z.array(z.string().min(1)).min(1).default(['public']),
+  ...connectionFields,
   tls: z
     .discriminatedUnion('mode', [
       z.strictObject({
@@ -61,8 +56,7 @@ const connection = z.strictObject({
         /** The certificate that the gateway shows to the target; both or none. */
         certFile: z.string().optional(),
         keyFile: z.string().optional(),
-        /** direct: TLS from the first byte on (PostgreSQL 17 and later); postgres (default): asked for with SSLRequest. */
-        negotiation: z.enum(['postgres', 'direct']).optional(),
+        negotiation: tlsNegotiation.optional(),
       }),
       z.strictObject({ mode: z.literal('disable') }),
     ])
@@ -258,9 +252,17 @@ export const configurationSchema = z.strictObject({
       host: z.string().default('127.0.0.1'),
       port: port.default(6480),
       /** The address that people use, for links in notices. */
-      publicUrl: z.url().optional(),
+      publicUrl: z.url({ protocol: /^https?$/ }).optional(),
       tls: tlsFiles.optional(),
+      /** Proxies in front of the API, as addresses or networks: who they say asks (X-Forwarded-For) is who asks. */
+      trustedProxies: z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()])).default([]),
+      /** From one address (IPv6: from one network of 64 bits). */
       requestsPerMinute: positive.default(1_200),
+      /** The same for each step of a log-in to the page: an answer of a SAML provider is costly to check. */
+      loginsPerMinute: positive.default(120),
+      maxConnections: positive.default(5_000),
+      /** A request has to be here, whole, after this. */
+      requestTimeoutMs: positive.default(30_000),
       /** Pages of one principal that hear of changes at one time. */
       maxEventStreams: positive.default(12),
       /** A log-in of the page ends after this, whatever happens. */
@@ -302,6 +304,8 @@ export const configurationSchema = z.strictObject({
     }),
   bindings: z.array(binding).default(defaultBindings),
   connections: z.array(connection).min(1),
+  /** The folder with the secrets of connections that the rules add. Default: `connections` in the data directory. */
+  connectionSecrets: z.string().min(1).optional(),
   masking: z.array(maskingTemplate).default([]),
   policies: z.prefault(
     z.strictObject({
@@ -325,7 +329,14 @@ export const configurationSchema = z.strictObject({
     }),
     {},
   ),
-  credentials: z.prefault(z.strictObject({ ttlMs: positive.default(8 * 60 * 60_000) }), {}),
+  credentials: z.prefault(
+    z.strictObject({
+      ttlMs: positive.default(8 * 60 * 60_000),
+      /** Sessions end when the life of the credential or token is over that opened them; runs never do. */
+      endSessions: z.boolean().default(false),
+    }),
+    {},
+  ),
   review: reviewSettings,
   doctor: doctorSettings,
   notifications: z.array(notification).default([]),

@@ -8,6 +8,8 @@ void test('literals go, names and parameters stay', () => {
     ['select a from t where b = $1 and c$2 = 3', 'select a from t where b = $1 and c$2 = …'],
     ['update t set a = .25 where t.b1>.5', 'update t set a = … where t.b1>…'],
     ["update t set a = 'never closed", "update t set a = '…'"],
+    [`select 1 as "it's", b from t where c = 'secret'`, `select … as "it's", b from t where c = '…'`],
+    [`select b as "a 5" from t where "c"=5`, `select b as "a 5" from t where "c"=…`],
   ] as const)
     assert.equal(withoutLiterals(text), expected);
 });

@@ -39,7 +39,10 @@ export function scrubDetected(text: string, masking: ConnectionMasking): string 
 export function withoutLiterals(text: string): string {
   if (/[$\\]|--|\/\*/.test(text.replaceAll(/\$\d+/g, '')))
     return `(text of ${text.length} characters withheld: its literals may be masked values)`;
-  return text.replace(/'[^']*(?:'|$)/g, "'…'").replace(/(?<![\w".$])\.?\d[\w.]*/g, '…');
+  // In one go, so that a quote inside a quoted name begins no string.
+  return text.replace(/"[^"]*(?:"|$)|'[^']*(?:'|$)|(?<![\w.$])\.?\d[\w.]*/g, (found) =>
+    found.startsWith('"') ? found : found.startsWith("'") ? "'…'" : '…',
+  );
 }
 
 /** Error and notice texts quote data. Where masked data was in reach, only what cannot hold any is kept. */

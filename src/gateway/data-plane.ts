@@ -5,13 +5,14 @@
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { EntryLog } from '../audit/log.ts';
 import { RecordingStore } from '../audit/recording.ts';
 import type { KeyFolder } from '../config/keys.ts';
 import { readSecret } from '../config/load.ts';
 import { rulesOf } from '../config/rules.ts';
 import type { Configuration, ConnectionConfiguration } from '../config/schema.ts';
-import type { CountersignError } from '../errors.ts';
+import { CountersignError } from '../errors.ts';
 import { GateConnection } from '../gate/connection.ts';
 import type { ControlPlane } from '../gate/control-plane.ts';
 import { dutiesOf, groupsWith, sessionDuty } from '../identity/bindings.ts';
@@ -32,18 +33,36 @@ export interface WiredConnection {
   readonly listener: ListenerConnection;
 }
 
-/** What a reload replaces: bindings, policies, workflows and masking rules. */
+/** What changes while the gateway runs: bindings, policies, workflows, masking rules, and which connections there are. */
 export class LiveRules {
   readonly #hashKey: Buffer;
+  readonly #clock: Clock;
+  readonly #onChanged: (connection: string) => void;
   readonly #connections = new Map<string, WiredConnection>();
   #configuration: Configuration;
   #policies: PolicySet;
 
-  /** @param hashKey of the mask `hash`, 32 bytes */
-  constructor(configuration: Configuration, hashKey: Buffer) {
-    this.#hashKey = hashKey;
+  /** @param options.hashKey of the mask `hash`, 32 bytes */
+  constructor(
+    configuration: Configuration,
+    options: {
+      readonly hashKey: Buffer;
+      readonly clock: Clock;
+      /** A session has changed the catalogue of this connection's target. */
+      readonly onChanged?: (connection: string) => void;
+    },
+  ) {
+    this.#hashKey = options.hashKey;
+    this.#clock = options.clock;
+    this.#onChanged = options.onChanged ?? (() => undefined);
     this.#configuration = configuration;
     this.#policies = policiesOf(configuration);
+    for (const one of configuration.connections) this.#connections.set(one.name, this.#wire(one, configuration));
+  }
+
+  /** Those that there are now; the map itself follows every change. */
+  get connections(): ReadonlyMap<string, WiredConnection> {
+    return this.#connections;
   }
 
   /** As it is in force. */
@@ -59,17 +78,6 @@ export class LiveRules {
     return this.#configuration.workflows;
   }
 
-  /** Every connection of the configuration, wired under these rules. */
-  wire(clock: Clock, onChanged?: (connection: string) => void): ReadonlyMap<string, WiredConnection> {
-    for (const one of this.#configuration.connections) {
-      this.#connections.set(
-        one.name,
-        this.#wire(one, clock, () => onChanged?.(one.name)),
-      );
-    }
-    return this.#connections;
-  }
-
   dutiesOn(principal: Principal, connection: string): readonly Duty[] {
     const one = this.#connections.get(connection);
     return one === undefined ? [] : dutiesOf(principal, one.configuration.labels, this.#configuration.bindings);
@@ -81,32 +89,43 @@ export class LiveRules {
     return one === undefined ? [] : groupsWith(duty, one.configuration.labels, this.#configuration.bindings);
   }
 
+  /** Whoever has sessions of connections that are gone, or not the same any more, has to end them afterwards. */
   replace(configuration: Configuration): void {
     // Everything is compiled before anything is replaced: new rules come into force whole, or not at all.
     const policies = policiesOf(configuration);
-    const maskings = [...this.#connections.values()].map((one) => ({
-      gate: one.listener.gate,
-      masking: this.#masking(configuration, one.configuration),
-    }));
+    const next = configuration.connections.map((one) => {
+      const known = this.#connections.get(one.name);
+      return known !== undefined && isDeepStrictEqual(known.configuration, one)
+        ? { wired: known, masking: this.#masking(configuration, one) }
+        : { wired: this.#wire(one, configuration), masking: undefined };
+    });
     this.#policies = policies;
     this.#configuration = configuration;
-    for (const { gate, masking } of maskings) gate.setMasking(masking);
+    const kept = new Set(next.map(({ wired }) => wired));
+    const gone = [...this.#connections.values()].filter((one) => !kept.has(one));
+    this.#connections.clear();
+    for (const { wired, masking } of next) {
+      this.#connections.set(wired.configuration.name, wired);
+      if (masking !== undefined) wired.listener.gate.setMasking(masking);
+    }
+    // Nobody asks it any more; what is under way may end.
+    for (const { target } of gone) target.close().catch(() => undefined);
   }
 
   #masking({ masking }: Configuration, { labels }: ConnectionConfiguration) {
     return compileMasking(masking, labels, { hashKey: this.#hashKey });
   }
 
-  #wire(one: ConnectionConfiguration, clock: Clock, onChanged: () => void): WiredConnection {
-    const { limits } = this.#configuration.gateway;
-    const login = ({ user, password }: ConnectionConfiguration['credentials']['gateway']) => ({
-      user,
-      password: readSecret(password),
+  #wire(one: ConnectionConfiguration, configuration: Configuration): WiredConnection {
+    const { limits } = configuration.gateway;
+    const login = (duty: keyof ConnectionConfiguration['credentials']) => ({
+      user: one.credentials[duty].user,
+      password: () => passwordOf(one, duty),
     });
     const address = addressOf(one);
     const target = new Target({
       address,
-      ...login(one.credentials.gateway),
+      ...login('gateway'),
       searchPath: one.searchPath,
       connectTimeoutMs: limits.connectTimeoutMs,
       statementTimeoutMs: 60_000,
@@ -115,11 +134,11 @@ export class LiveRules {
       name: one.name,
       engine: one.engine,
       labels: one.labels,
-      masking: this.#masking(this.#configuration, one),
+      masking: this.#masking(configuration, one),
       source: target,
-      clock,
+      clock: this.#clock,
       catalogueTtlMs: limits.catalogueTtlMs,
-      onChanged,
+      onChanged: () => this.#onChanged(one.name),
     });
     return {
       configuration: one,
@@ -127,7 +146,7 @@ export class LiveRules {
       listener: {
         gate,
         address,
-        credentials: { designer: login(one.credentials.designer), executor: login(one.credentials.executor) },
+        credentials: { designer: login('designer'), executor: login('executor') },
         searchPath: one.searchPath,
       },
     };
@@ -139,7 +158,6 @@ export interface DataPlaneOptions {
   readonly keys: KeyFolder;
   readonly clock: Clock;
   readonly rules: LiveRules;
-  readonly connections: ReadonlyMap<string, WiredConnection>;
   readonly authenticator: Omit<Authenticator, 'mockSecret'>;
   readonly controlPlane: ControlPlane;
   readonly log: EntryLog;
@@ -158,7 +176,7 @@ export class DataPlane {
   }
 
   static async start(options: DataPlaneOptions): Promise<DataPlane> {
-    const { configuration, keys, clock, rules, connections, log } = options;
+    const { configuration, keys, clock, rules, log } = options;
     const { node, gateway } = configuration;
     const recordings = await openRecordings(configuration, keys, log, clock);
     const listener = new PostgresListener({
@@ -171,7 +189,7 @@ export class DataPlane {
       limits: { ...gateway.limits, maxHandshakes: Math.ceil(gateway.limits.maxHandshakes / gateway.workers) },
       node,
       clock,
-      connections: new Map([...connections].map(([name, one]) => [name, one.listener])),
+      connection: (name) => rules.connections.get(name)?.listener,
       authenticator: { ...options.authenticator, mockSecret: keys.secret('mock-salt.key') },
       dutiesOf: (principal, connection) => rules.dutiesOn(principal, connection.gate.name),
       sessionDuty,
@@ -206,6 +224,22 @@ export function openRecordings(
 
 export function readTls(files: { readonly certFile: string; readonly keyFile: string }) {
   return { cert: readFileSync(files.certFile, 'utf8'), key: readFileSync(files.keyFile, 'utf8') };
+}
+
+/** Read at each log-in, so a new password counts at once. @throws connection_secret_missing */
+function passwordOf({ name, credentials }: ConnectionConfiguration, duty: keyof typeof credentials): string {
+  try {
+    return readSecret(credentials[duty].password);
+  } catch (cause) {
+    throw new CountersignError(
+      'connection_secret_missing',
+      `connection ${name}: this gateway has no password for the log-in ${duty}`,
+      {
+        hint: `for a connection of the rules it is in the file ${name}/${duty} in the folder connectionSecrets`,
+        cause,
+      },
+    );
+  }
 }
 
 function policiesOf(configuration: Configuration): PolicySet {

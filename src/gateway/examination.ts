@@ -103,7 +103,9 @@ async function appliedPolicy(
 ): Promise<{ matches: boolean; what: string } | undefined> {
   const { number, rules } = await rulesInForce(store, fileRules);
   if (number === 0) return undefined;
-  const changes = ruleDiff(rules, fileRules).map(({ effect, what }) => `${effect}: ${what}`);
+  const changes = ruleDiff(rules, { ...fileRules, connections: rules.connections }).map(
+    ({ effect, what }) => `${effect}: ${what}`,
+  );
   const what = `version ${number} of the store is in force, and the file differs: ${changes.slice(0, 5).join('; ')}`;
   return { matches: changes.length === 0, what };
 }

@@ -39,7 +39,7 @@ export interface LoggedIn {
   readonly principal: Principal;
   readonly connection: string | undefined;
   readonly runId: string | undefined;
-  /** What the session was opened with: it ends when that is revoked. */
+  /** What the session was opened with: it ends when that ends. */
   readonly openedWith: string;
 }
 
@@ -93,8 +93,7 @@ async function withToken(handshake: Handshake, user: string, authenticator: Auth
       },
     );
   }
-  const openedWith = isKey(password) ? sessionMarkOf(password) : user;
-  return { principal, connection: undefined, runId: undefined, openedWith };
+  return { principal, connection: undefined, runId: undefined, openedWith: sessionMarkOf(password) };
 }
 
 function expectPassword(type: number): void {

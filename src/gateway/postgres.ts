@@ -41,7 +41,9 @@ import { Upstream, type UpstreamAddress } from './upstream.ts';
 export interface ListenerConnection {
   readonly gate: GateConnection;
   readonly address: UpstreamAddress;
-  readonly credentials: Readonly<Record<'designer' | 'executor', { readonly user: string; readonly password: string }>>;
+  readonly credentials: Readonly<
+    Record<'designer' | 'executor', { readonly user: string; readonly password: () => string }>
+  >;
   readonly searchPath: readonly string[];
 }
 
@@ -52,7 +54,8 @@ export interface ListenerOptions {
   readonly limits: GatewayLimits;
   readonly node: string;
   readonly clock: Clock;
-  readonly connections: ReadonlyMap<string, ListenerConnection>;
+  /** As it is now. */
+  readonly connection: (name: string) => ListenerConnection | undefined;
   readonly authenticator: Authenticator;
   readonly dutiesOf: (principal: Principal, connection: ListenerConnection) => readonly Duty[];
   /** The duty in which these duties act on a database; undefined = none. */
@@ -73,7 +76,7 @@ export type SessionMatch = { readonly credentialUser: string } | { readonly prin
 
 interface SessionOwner {
   readonly principalId: string;
-  /** What it was opened with: a credential's user, a principal, or the mark of a key. */
+  /** What it was opened with: a credential's user, or the mark of a key or token. */
   readonly credentialUser: string;
 }
 
@@ -131,7 +134,7 @@ export class PostgresListener {
     return ended;
   }
 
-  /** Ends the sessions of those who have lost a duty with which they opened them. Call it when the rules have changed. */
+  /** Ends sessions whose connection or duties are not those any more with which they were opened. Call it when the rules have changed. */
   endWithoutDuty(): void {
     for (const { gate, lostDuty } of this.#sessions.values()) {
       const error = lostDuty();
@@ -213,7 +216,7 @@ export class PostgresListener {
   }
 
   async #open(handshake: Handshake, about: RefusalFacts): Promise<void> {
-    const { limits, authenticator, connections } = this.#options;
+    const { limits, authenticator } = this.#options;
     const opening = await openingPacket(handshake, this.#clientTls);
     if (opening.kind === 'cancel') {
       if (!this.cancel(opening.processId, opening.secretKey)) {
@@ -231,7 +234,7 @@ export class PostgresListener {
     refuseReplication(opening);
     await this.#options.seats.check();
     const who = await authenticate(handshake, user, authenticator);
-    const connection = connections.get(database);
+    const connection = this.#options.connection(database);
     if (connection === undefined || (who.connection !== undefined && who.connection !== database)) {
       throw new CountersignError(
         'connection_unknown',
@@ -289,6 +292,7 @@ export class PostgresListener {
           identity,
           admissions,
           who,
+          connection,
           database,
           application,
           minor,
@@ -313,13 +317,19 @@ export class PostgresListener {
     settings: Readonly<Record<string, string>>,
   ): Promise<Upstream> {
     const { limits } = this.#options;
+    const { user, password } = connection.credentials[identity.duty];
+    // A run reads what was planned under the settings of every run; its clients choose how long they wait, and no more.
+    const chosen = Object.entries(settings).filter(
+      ([name]) => identity.runId === undefined || name.endsWith('timeout'),
+    );
     return Upstream.connect({
       address: connection.address,
-      ...connection.credentials[identity.duty],
+      user,
+      password: password(),
       parameters: {
         // Dates are masked as ISO texts, whatever the target's default is; a client may choose another ISO order.
         datestyle: 'ISO, MDY',
-        ...settings,
+        ...Object.fromEntries(chosen),
         application_name: `countersign ${identity.sessionId} ${identity.principal.id}`.slice(0, 63),
         search_path: connection.searchPath.map((schema) => `"${schema.replaceAll('"', '""')}"`).join(', '),
         client_encoding: 'UTF8',
@@ -377,7 +387,8 @@ export class PostgresListener {
       }),
     );
     await log.durable(index);
-    const { refusal } = opening.pending;
+    // What happened while it opened is seen here: from now on it is among the sessions.
+    const refusal = opening.pending.refusal ?? this.#lostDuty(opening);
     if (refusal !== undefined) {
       await this.#neverOpened(identity.sessionId, chain, refusal);
       throw refusal;
@@ -519,10 +530,18 @@ export class PostgresListener {
     socket.resume();
   }
 
-  #lostDuty({ identity, database }: OpenSession): CountersignError | undefined {
-    const { connections, dutiesOf } = this.#options;
-    const connection = connections.get(database);
-    const held = connection === undefined ? [] : dutiesOf(identity.principal, connection);
+  #lostDuty({ identity, database, connection }: Opening): CountersignError | undefined {
+    const { dutiesOf } = this.#options;
+    if (this.#options.connection(database) !== connection) {
+      return new CountersignError(
+        'connection_changed',
+        `countersign: the connection ${database} is not the same any more`,
+        {
+          hint: 'it was changed or removed; connect again',
+        },
+      );
+    }
+    const held = dutiesOf(identity.principal, connection);
     const lost = identity.duties.filter((duty) => !held.includes(duty));
     if (lost.length === 0) return undefined;
     const message = `countersign: the rules have changed, and you do not hold the duty ${lost.join(', ')} on ${database} any more`;
@@ -554,6 +573,7 @@ interface Opening {
   readonly identity: SessionIdentity;
   readonly admissions: Admissions;
   readonly who: LoggedIn;
+  readonly connection: ListenerConnection;
   readonly database: string;
   readonly application: string;
   /** The minor version of the protocol. */

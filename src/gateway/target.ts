@@ -13,7 +13,8 @@ import { tlsOptions } from './upstream-tls.ts';
 export interface TargetOptions {
   readonly address: UpstreamAddress;
   readonly user: string;
-  readonly password: string;
+  /** Or what gives it at each log-in. @throws CountersignError when there is none */
+  readonly password: string | (() => string);
   readonly searchPath: readonly string[];
   readonly connectTimeoutMs: number;
   readonly statementTimeoutMs: number;
@@ -124,7 +125,7 @@ export class Target {
       connectionTimeoutMillis: connectTimeoutMs,
       statement_timeout: statementTimeoutMs,
       application_name: 'countersign gateway',
-      options: `-c search_path=${searchPath.map((schema) => `"${schema}"`.replaceAll(/[\\ ]/g, '\\$&')).join(',')} -c client_encoding=UTF8`,
+      options: `-c search_path=${searchPath.map((schema) => `"${schema}"`.replaceAll(/[\\ ]/g, '\\$&')).join(',')} -c client_encoding=UTF8 -c datestyle=ISO,MDY`,
     };
   }
 
@@ -233,6 +234,7 @@ export class Target {
     try {
       return await this.#pool.connect();
     } catch (error) {
+      if (error instanceof CountersignError) throw error;
       const { address } = this.#options;
       const reason = error instanceof Error ? error.message : String(error);
       const sqlstate = error instanceof pg.DatabaseError ? error.code : undefined;

@@ -7,8 +7,14 @@ import { sha256Hex } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import { humanKey } from '../policy/entities.ts';
 import type { Store } from '../store/database.ts';
-import { findPrincipal } from '../store/principals.ts';
-import { findKey, findServiceAccount, touchKey, type ServiceAccountRecord } from '../store/service-accounts.ts';
+import { findPrincipal, findPrincipals, type StoredPrincipal } from '../store/principals.ts';
+import {
+  findKey,
+  findServiceAccount,
+  serviceAccountsNamed,
+  touchKey,
+  type ServiceAccountRecord,
+} from '../store/service-accounts.ts';
 import type { Principal } from './principal.ts';
 
 export interface AccountAccessOptions {
@@ -18,6 +24,8 @@ export interface AccountAccessOptions {
   readonly ownerUnseenMs: number;
   /** A person's groups where they are kept here (SCIM): always current, so the owner need not be seen. */
   readonly managedGroups?: ((principalId: string) => Promise<readonly string[] | undefined>) | undefined;
+  /** Of these people, those whose groups are kept here. */
+  readonly managedAmong?: ((principalIds: readonly string[]) => Promise<ReadonlySet<string>>) | undefined;
 }
 
 const keyPattern = /^csk_[\w-]{43}$/;
@@ -71,7 +79,8 @@ export class AccountAccess {
         hint: 'a person must not have the name of a service account',
       });
     }
-    if (account.disabledAt !== undefined) throw unusable(account.name, `is disabled: ${account.disabledReason ?? ''}`);
+    const disabled = whyDisabled(account);
+    if (disabled !== undefined) throw unusable(account.name, disabled);
   }
 
   /** A principal that was remembered, as it may act now; undefined if it may not. People are as they were. */
@@ -92,28 +101,60 @@ export class AccountAccess {
     return typeof principal === 'string' ? [] : principal.groups;
   }
 
+  /**
+   * Of these accounts, those that may not act at this moment, each with why in words that follow its name. Asks the store
+   * three times, however many they are.
+   */
+  async endedAmong(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const { store, managedAmong } = this.#options;
+    const accounts = await serviceAccountsNamed(store, names);
+    const ownerIds = accounts.flatMap(({ ownerId }) => ownerId ?? []);
+    const owners = new Map((await findPrincipals(store, ownerIds)).map((one) => [one.id, one]));
+    const managed = await managedAmong?.(ownerIds);
+    const ended = new Map<string, string>();
+    for (const account of accounts) {
+      const { name, source, ownerId = '' } = account;
+      const why =
+        source === 'configuration'
+          ? whyDisabled(account)
+          : this.#whyNot(account, owners.get(ownerId), managed?.has(ownerId) === true);
+      if (why !== undefined) ended.set(name, why);
+    }
+    return ended;
+  }
+
   /** The account as a principal; or why it is none. */
   async #principalOf(account: ServiceAccountRecord): Promise<Principal | string> {
-    const { store, clock, ownerUnseenMs, managedGroups } = this.#options;
+    const { store, managedGroups } = this.#options;
     const { name, owner, ownerId } = account;
-    if (account.disabledAt !== undefined) return `is disabled: ${account.disabledReason ?? ''}`;
-    if (owner === undefined || ownerId === undefined) return 'waits until its owner accepts it';
-    const nowMs = clock.now();
-    if (account.expiresAt !== undefined && account.expiresAt.getTime() <= nowMs) {
-      return `expired at ${account.expiresAt.toISOString()}`;
-    }
-    const person = await findPrincipal(store, ownerId);
-    if (person === undefined || person.kind !== 'person' || humanKey(person.human) !== owner) {
-      return `has an owner who is not known any more`;
-    }
-    const managed = await managedGroups?.(ownerId);
-    if (managed === undefined && nowMs - person.lastSeenAt.getTime() > ownerUnseenMs) {
-      return `rests because its owner ${owner} has not logged in since ${person.lastSeenAt.toISOString()}`;
-    }
-    const held = managed ?? person.groups;
+    const person = ownerId === undefined ? undefined : await findPrincipal(store, ownerId);
+    const managed = ownerId === undefined ? undefined : await managedGroups?.(ownerId);
+    const why = this.#whyNot(account, person, managed !== undefined);
+    if (why !== undefined || owner === undefined) return why ?? 'has no owner';
+    const held = managed ?? person?.groups ?? [];
     const groups = account.groups.filter((group) => held.includes(group));
     return { id: name, human: owner, kind: 'service', displayName: name, email: undefined, groups };
   }
+
+  /** Why an account of the store may not act at this moment. */
+  #whyNot(account: ServiceAccountRecord, person: StoredPrincipal | undefined, isManaged: boolean): string | undefined {
+    const { clock, ownerUnseenMs } = this.#options;
+    const { owner, expiresAt } = account;
+    const disabled = whyDisabled(account);
+    if (disabled !== undefined) return disabled;
+    if (owner === undefined || account.ownerId === undefined) return 'waits until its owner accepts it';
+    const nowMs = clock.now();
+    if (expiresAt !== undefined && expiresAt.getTime() <= nowMs) return `expired at ${expiresAt.toISOString()}`;
+    if (person === undefined || person.kind !== 'person' || humanKey(person.human) !== owner) {
+      return 'has an owner who is not known any more';
+    }
+    if (isManaged || nowMs - person.lastSeenAt.getTime() <= ownerUnseenMs) return undefined;
+    return `rests because its owner ${owner} has not logged in since ${person.lastSeenAt.toISOString()}`;
+  }
+}
+
+function whyDisabled({ disabledAt, disabledReason }: ServiceAccountRecord): string | undefined {
+  return disabledAt === undefined ? undefined : `is disabled: ${disabledReason ?? ''}`.trim();
 }
 
 function unusable(name: string, why: string): CountersignError {

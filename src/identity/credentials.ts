@@ -18,7 +18,7 @@ import {
   type CredentialSelection,
   type StoredCredential,
 } from '../store/credentials.ts';
-import type { Store } from '../store/database.ts';
+import type { Store, StoreOrTransaction } from '../store/database.ts';
 import { findPrincipal } from '../store/principals.ts';
 import { makeVerifier, type ScramVerifier } from '../wire/postgres/scram.ts';
 import type { Principal } from './principal.ts';
@@ -172,9 +172,9 @@ export class CredentialService {
     return (await this.#revoke({ userName: user }, by)) > 0;
   }
 
-  /** @returns how many */
-  revokeAllOf(principalId: string, by: string): Promise<number> {
-    return this.#revoke({ principalId }, by);
+  /** @param store a transaction of which it is a part @returns how many */
+  revokeAllOf(principalId: string, by: string, store?: StoreOrTransaction): Promise<number> {
+    return this.#revoke({ principalId }, by, store);
   }
 
   /** @returns how many */
@@ -223,8 +223,8 @@ export class CredentialService {
     return record;
   }
 
-  async #revoke(selection: CredentialSelection, by: string): Promise<number> {
-    const { store, record, clock } = this.#options;
+  async #revoke(selection: CredentialSelection, by: string, store: StoreOrTransaction = this.#options.store) {
+    const { record, clock } = this.#options;
     // Taking something away does not wait for the log, and stays done when the log fails; the caller learns of that.
     const revoked = await revokeCredentials(store, selection, new Date(clock.now()));
     this.#revocations++;

@@ -4,6 +4,7 @@ import { startTestStore } from '../../test/control-store.ts';
 import { CountersignError } from '../errors.ts';
 import { upsertPrincipal } from '../store/principals.ts';
 import { emailKey, Humans, type PeopleEvent } from './humans.ts';
+import { humanKey } from '../policy/entities.ts';
 import type { Principal } from './principal.ts';
 
 const database = await startTestStore();
@@ -50,7 +51,40 @@ void test('addresses are one in every spelling', () => {
   assert.notEqual(emailKey('+1@a.example'), emailKey('+2@a.example'));
 });
 
+void test('the form of a name is a form: what has it, keeps it', () => {
+  for (const name of [
+    'e\u200d\u0301ve',
+    'ΑΣ',
+    'İpek',
+    'a\u034fnn',
+    'ann\ufe0f',
+    'Straße',
+    '\u3164ann',
+    'ﬁ\u200b\u0301',
+  ]) {
+    assert.equal(humanKey(humanKey(name)), humanKey(name), name);
+  }
+  assert.equal(humanKey('e\u200d\u0301ve'), humanKey('éve'));
+  for (const name of ['a\u034fnn', 'ann\ufe0f', '\u3164ann', '\u115fann', 'an\u17b4n'])
+    assert.equal(humanKey(name), 'ann');
+});
+
 void describe('one human is one person', () => {
+  void test('with an address as the subject, at whichever provider, beside another address or with a detail', async () => {
+    await humans.seen(person('vera', 'vera@mail.example'));
+    await humans.seen(person('corp:Vera@mail.example'));
+    assert.equal(await same('vera', 'corp:Vera@mail.example'), true);
+    // The subject is an address of theirs even where the provider tells another one.
+    await humans.seen(person('shop:vera+shop@mail.example', 'orders@shop.example'));
+    assert.equal(await same('vera', 'shop:vera+shop@mail.example'), true);
+    assert.equal(await same('shop:vera+shop@mail.example', 'corp:Vera@mail.example'), true);
+    await humans.seen(person('wim+a@mail.example', 'wim@other.example'));
+    await humans.seen(person('wim', 'wim@mail.example'));
+    assert.equal(await same('wim', 'wim+a@mail.example'), true);
+    await humans.seen(person('corp:wendy@mail.example'));
+    assert.equal(await same('wim', 'corp:wendy@mail.example'), false);
+  });
+
   void test('with one verified address, also one from earlier', async () => {
     await humans.seen(person('ann', 'Ann@Example.test'));
     await humans.seen(person('ann2', 'other@example.test'));

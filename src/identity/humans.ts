@@ -11,11 +11,12 @@
  * Not for: what follows from being the same (`policy/duty.ts`), and who somebody is (`oidc.ts`).
  */
 import { domainToASCII } from 'node:url';
+import type { Transaction } from 'kysely';
 import { CountersignError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Json } from '../lib/canonical-json.ts';
 import { humanKey } from '../policy/entities.ts';
-import type { AuthorRecord, Store, StoreOrTransaction } from '../store/database.ts';
+import type { AuthorRecord, Database, Store, StoreOrTransaction } from '../store/database.ts';
 import {
   addEmail,
   addHuman,
@@ -88,6 +89,15 @@ export function emailKey(email: string): string {
   return `${local.replace(/(?<=.)\+.*$/, '')}@${domainToASCII(domain) || domain}`;
 }
 
+/**
+ * The addresses of somebody, in the form in which they are compared: what the provider tells, and the subject where it is an
+ * address itself (some providers use it), whatever provider's name stands before it.
+ */
+function addressesOf({ human, email }: Pick<Principal, 'human' | 'email'>): string[] {
+  const subject = human.includes('@') ? human.replace(/^[^@]*:/, '') : undefined;
+  return [...new Set([email, subject].filter((one) => one !== undefined).map(emailKey))];
+}
+
 /** A name of the graph: a human's, or an address. */
 function nodeOf(text: string): string {
   return text.includes('@') ? emailKey(text) : humanKey(text);
@@ -122,38 +132,41 @@ export class Humans implements HumanSource {
     const { store, clock } = this.#options;
     const human = humanKey(principal.human);
     if (human === '') return;
-    // A name that is an address is that address: some providers use it as the subject.
-    const address = principal.email ?? (human.includes('@') ? human : '');
-    const email = address === '' ? '' : emailKey(address);
+    const addresses = addressesOf({ human, email: principal.email });
     const isService = principal.kind === 'service';
-    const knows = async (store: StoreOrTransaction) =>
-      (await isHumanKnown(store, human)) &&
-      (email === '' || (await hasEmail(store, email, human))) &&
-      (!isService || (await currentOwner(store, principal.id)) === human);
+    const knows = async (store: StoreOrTransaction) => {
+      if (!(await isHumanKnown(store, human))) return false;
+      for (const email of addresses) if (!(await hasEmail(store, email, human))) return false;
+      return !isService || (await currentOwner(store, principal.id)) === human;
+    };
     if (await knows(store)) return;
     const now = new Date(clock.now());
     await changeHumans(store, async (transaction) => {
       await addHuman(transaction, human, now);
       if (isService) await setOwner(transaction, principal.id, human, now);
-      if (email === '' || (await hasEmail(transaction, email, human))) return;
-      const others = (await reach(transaction, [{ root: email, name: email }], now)).filter(({ known }) => known);
-      await addEmail(transaction, email, human, now);
-      const names = others.map(({ name }) => name).filter((name) => name !== human);
-      if (names.length > 0) await this.#options.record({ type: 'people.same-email', human, same: names });
+      for (const email of addresses) await this.#addAddress(transaction, email, human, now);
     });
     await this.refresh();
+  }
+
+  async #addAddress(transaction: Transaction<Database>, email: string, human: string, at: Date): Promise<void> {
+    if (await hasEmail(transaction, email, human)) return;
+    const others = (await reach(transaction, [{ root: email, name: email }], at)).filter(({ known }) => known);
+    await addEmail(transaction, email, human, at);
+    const names = others.map(({ name }) => name).filter((name) => name !== human);
+    if (names.length > 0) await this.#options.record({ type: 'people.same-email', human, same: names });
   }
 
   /** Everybody whom an older version of the gateway has seen, and the links of the configuration. At start. */
   async adopt(links: readonly (readonly [string, string])[]): Promise<void> {
     const { store, clock } = this.#options;
     const names = new Set(await listHumans(store));
-    const addresses = new Set((await listEmails(store)).map(({ email, human }) => JSON.stringify([email, human])));
+    const known = new Set((await listEmails(store)).map(({ email, human }) => JSON.stringify([email, human])));
     for (const principal of await listPrincipals(store)) {
       const human = humanKey(principal.human);
-      const address = principal.email ?? (human.includes('@') ? human : undefined);
-      const hasAddress = address === undefined || addresses.has(JSON.stringify([emailKey(address), human]));
-      if (principal.kind === 'service' || !names.has(human) || !hasAddress) await this.seen(principal);
+      const addresses = addressesOf({ human, email: principal.email });
+      const hasAddresses = addresses.every((one) => known.has(JSON.stringify([one, human])));
+      if (principal.kind === 'service' || !names.has(human) || !hasAddresses) await this.seen(principal);
     }
     const wanted = new Map(links.map(([a, b]) => [JSON.stringify(pairOf(a, b)), pairOf(a, b)]));
     const existing = (await listLinks(store)).filter((one) => one.source === 'configuration' && isOpen(one));

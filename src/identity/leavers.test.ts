@@ -53,8 +53,8 @@ function world(broken: Partial<LeaverSteps> = {}): World {
     record,
     humanKey,
     steps: {
-      endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
-      revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
+      endWebSessions: (id, reason, within) => webSessions.endAllOf(id, reason, within),
+      revokeCredentials: (id, within) => credentials.revokeAllOf(id, 'countersign', within),
       endSessions: (id, error) => {
         ended.push(`${id}: ${error.code}`);
         return Promise.resolve();
@@ -167,6 +167,23 @@ void test('whoever comes back has nothing of it, and is removed again as before'
   assert.ok(one.events.some((event) => event['type'] === 'person.reactivated'));
   await one.leavers.remove(removal('corp:ella'));
   await assert.rejects(one.leavers.check(person('ella')), { code: 'principal_disabled' });
+});
+
+void test('what was issued while somebody was removed is nothing worth when they come back', async () => {
+  const one = world();
+  const { principals } = await settle(one, 'zoe');
+  await one.leavers.remove(removal('corp:zoe'));
+  // As by calls that were let in before the removal, and went on during it.
+  const late = await Promise.all(principals.map((principal) => one.credentials.issue({ principal, ttlMs: 60_000 })));
+  const cookies: string[] = [];
+  for (const principal of principals) cookies.push((await one.webSessions.open({ principal, provider: 'x' })).cookie);
+  assert.equal(await one.leavers.reactivate({ ...removal('corp:zoe'), source: 'scim' }), false);
+  for (const { user } of late) assert.ok(await one.credentials.lookup(user));
+  assert.equal(await one.leavers.reactivate(removal('corp:zoe')), true);
+  for (const { user } of late) assert.equal(await one.credentials.lookup(user), undefined);
+  for (const cookie of cookies) assert.equal(await one.webSessions.find(cookie), undefined);
+  const again = await one.credentials.issue({ principal: principals[0] ?? ann, ttlMs: 60_000 });
+  assert.ok(await one.credentials.lookup(again.user));
 });
 
 void test('a step that fails stops no other, and is done again', async () => {

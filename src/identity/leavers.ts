@@ -36,8 +36,8 @@ export interface LeaverEvent {
 
 /** What takes things away; each may be asked again for what is gone already. */
 export interface LeaverSteps {
-  readonly endWebSessions: (principalId: string, reason: string) => Promise<number>;
-  readonly revokeCredentials: (principalId: string) => Promise<number>;
+  readonly endWebSessions: (principalId: string, reason: string, store: StoreOrTransaction) => Promise<number>;
+  readonly revokeCredentials: (principalId: string, store: StoreOrTransaction) => Promise<number>;
   /** Live sessions of database clients on this node. Resolves when they are over. */
   readonly endSessions: (principalId: string, error: CountersignError) => Promise<void>;
   readonly withdrawRequest: (requestId: string, reason: string) => Promise<unknown>;
@@ -138,9 +138,9 @@ export class Leavers {
     const why = `the person was removed: ${reason}`;
     const key = humanKey(human);
     const taken = { webSessions: 0, credentials: 0, requests: 0, grants: 0, serviceAccounts: 0 };
-    for (const id of await attempt(() => this.#principalsOf(principalId, key), [principalId])) {
-      taken.webSessions += await attempt(() => steps.endWebSessions(id, why), 0);
-      taken.credentials += await attempt(() => steps.revokeCredentials(id), 0);
+    for (const id of await attempt(() => this.#principalsOf(store, principalId, key), [principalId])) {
+      taken.webSessions += await attempt(() => steps.endWebSessions(id, why, store), 0);
+      taken.credentials += await attempt(() => steps.revokeCredentials(id, store), 0);
       await attempt(() => steps.endSessions(id, disabled(id)), undefined);
     }
     const requests = await attempt(() => pendingRequestOwners(store), []);
@@ -156,8 +156,8 @@ export class Leavers {
   }
 
   /** Every principal of this human, with the service accounts that they own. */
-  async #principalsOf(principalId: string, key: string): Promise<string[]> {
-    const { store, humanKey } = this.#options;
+  async #principalsOf(store: StoreOrTransaction, principalId: string, key: string): Promise<string[]> {
+    const { humanKey } = this.#options;
     const known = await listPrincipals(store);
     const theirs = known.filter((one) => humanKey(one.human) === key).map((one) => one.id);
     return [...new Set([principalId, ...theirs])];
@@ -171,11 +171,20 @@ export class Leavers {
     return this.#options.store.transaction().execute((transaction) => this.unmark(transaction, removal));
   }
 
-  /** As a part of somebody's transaction. */
+  /**
+   * As a part of somebody's transaction. What was issued while they were removed, by a call that had begun before, ends
+   * in the same transaction: nobody is let in again before it has.
+   */
   async unmark(transaction: Transaction<Database>, { principalId, reason, source, by }: Removal): Promise<boolean> {
     const why = reasonOf(reason);
-    if (!(await deleteLeaver(transaction, principalId, source))) return false;
-    await this.#options.record({ type: 'person.reactivated', principal: principalId, source, reason: why, by });
+    const { humanKey, steps, record } = this.#options;
+    const mark = await deleteLeaver(transaction, principalId, source);
+    if (mark === undefined) return false;
+    for (const id of await this.#principalsOf(transaction, principalId, humanKey(mark.human))) {
+      await steps.endWebSessions(id, 'opened while the person was removed', transaction);
+      await steps.revokeCredentials(id, transaction);
+    }
+    await record({ type: 'person.reactivated', principal: principalId, source, reason: why, by });
     return true;
   }
 
@@ -203,7 +212,7 @@ export class Leavers {
         await this.finish(leaver).catch(onError);
         continue;
       }
-      for (const id of await this.#principalsOf(leaver.principalId, humanKey(leaver.human))) {
+      for (const id of await this.#principalsOf(store, leaver.principalId, humanKey(leaver.human))) {
         await steps.endSessions(id, disabled(id)).catch(onError);
       }
     }

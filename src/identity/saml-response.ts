@@ -51,6 +51,8 @@ const success = 'urn:oasis:names:tc:SAML:2.0:status:Success';
 const bearer = 'urn:oasis:names:tc:SAML:2.0:cm:bearer';
 const transient = 'urn:oasis:names:tc:SAML:2.0:nameid-format:transient';
 const maxNameIdLength = 255;
+/** With the certificates that a provider sends along; more is made to cost time. */
+const maxSignatureElements = 60;
 
 const understoodConditions = new Set(['AudienceRestriction', 'OneTimeUse', 'ProxyRestriction']);
 
@@ -111,6 +113,8 @@ function checkSignatures(response: XmlElement, assertion: XmlElement, everything
 }
 
 function checkSignature(signature: XmlElement, id: string | undefined): void {
+  const size = [...descendants(signature)].length;
+  need(size <= maxSignatureElements, `a signature has more than ${maxSignatureElements} elements`);
   const info = onlyChild(signature, 'signature', 'SignedInfo');
   const reference = onlyChild(info, 'signature', 'Reference');
   need(

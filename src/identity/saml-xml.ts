@@ -25,7 +25,10 @@ interface OpenElement extends XmlElement {
 }
 
 const maxDepth = 40;
-const maxElements = 20_000;
+/** XPath over the message, which the check of its signature needs, takes a time that grows with the square of this. */
+const maxElements = 2_000;
+/** What an element inherits is copied for each that declares more. */
+const maxNamespaces = 64;
 const declaration = /^\uFEFF?(<\?xml\s[^<>?]*\?>)?\s*/;
 const startOfTag = /<([A-Za-z_][\w.-]*(?::[A-Za-z_][\w.-]*)?)/y;
 const attribute = /\s+([A-Za-z_][\w.-]*(?::[A-Za-z_][\w.-]*)?)\s*=\s*(?:"([^"<]*)"|'([^'<]*)')/y;
@@ -120,7 +123,9 @@ function scopeOf(
 ): ReadonlyMap<string, string> {
   const declared = [...written].filter(([name]) => name === 'xmlns' || name.startsWith('xmlns:'));
   if (declared.length === 0) return outer;
-  return new Map([...outer, ...declared.map(([name, uri]) => [name.slice('xmlns:'.length), uri] as const)]);
+  const scope = new Map([...outer, ...declared.map(([name, uri]) => [name.slice('xmlns:'.length), uri] as const)]);
+  if (scope.size > maxNamespaces) throw refused(`more than ${maxNamespaces} namespaces at one place`);
+  return scope;
 }
 
 function splitName(name: string): [prefix: string, local: string] {

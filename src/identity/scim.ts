@@ -16,6 +16,7 @@ import type { Database, Store } from '../store/database.ts';
 import type { StoredLeaver } from '../store/leavers.ts';
 import { listPrincipals } from '../store/principals.ts';
 import {
+  activePrincipalsAmong,
   changeMembers,
   countScimUsers,
   deleteScimGroup,
@@ -88,7 +89,15 @@ export class ScimDirectory {
   /** The groups that count; undefined when SCIM does not manage this person. */
   async groupsOf(principalId: string): Promise<string[] | undefined> {
     const user = await this.#userOf(principalId);
-    return user?.active === true ? this.#groupNames(user.id) : undefined;
+    if (user?.active !== true) return undefined;
+    return this.#isSpelled(user, principalId) ? this.#groupNames(user.id) : [];
+  }
+
+  /** Of these people, those whom SCIM manages. */
+  async managedAmong(principalIds: readonly string[]): Promise<ReadonlySet<string>> {
+    const { store, fold } = this.#options;
+    const active = await activePrincipalsAmong(store, principalIds.map(fold));
+    return new Set(principalIds.filter((id) => active.has(fold(id))));
   }
 
   /**
@@ -106,7 +115,18 @@ export class ScimDirectory {
       });
     }
     if (!user.active) throw new CountersignError('principal_disabled', `countersign: ${person} is not active in SCIM`);
-    return principal.kind === 'person' ? { ...principal, groups: await this.#groupNames(user.id) } : principal;
+    if (principal.kind === 'service') return principal;
+    if (this.#isSpelled(user, person)) return { ...principal, groups: await this.#groupNames(user.id) };
+    throw new CountersignError('principal_not_provisioned', `countersign: SCIM knows ${person} by another spelling`, {
+      hint: 'the subject in SCIM is that of tokens and assertions, character for character; only the case of user names and addresses does not count',
+    });
+  }
+
+  /** Names that look the same are one human for what they may not do. What they may is for the one whom SCIM has named. */
+  #isSpelled({ principalId }: StoredScimUser, shown: string): boolean {
+    if (principalId === shown) return true;
+    const { subjectFrom } = this.#options.configuration;
+    return subjectFrom !== 'externalId' && principalId.toLowerCase() === shown.toLowerCase();
   }
 
   #userOf(principalId: string): Promise<StoredScimUser | undefined> {

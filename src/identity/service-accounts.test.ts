@@ -29,7 +29,15 @@ function startNode() {
   const access = new AccountAccess({ store, clock, ownerUnseenMs: 30 * dayMs });
   const current = (principal: Principal) => access.current(principal);
   const credentials = new CredentialService({ store, record: quiet, clock, random: randomBytes, current });
-  const revocations = new Revocations({ store, clock, end: (mark) => Promise.resolve(void ended.push(mark)) });
+  const end = (mark: string) => Promise.resolve(void ended.push(mark));
+  const revocations = new Revocations({
+    store,
+    clock,
+    end,
+    endAccount: end,
+    endedAccounts: (names) => access.endedAmong(names),
+    endsWithLogin: false,
+  });
   const accounts = new ServiceAccounts({
     store,
     clock,
@@ -281,4 +289,16 @@ void test('nothing happens without a record', async () => {
   const [all] = (await accounts.list(admin)).filter((one) => one.name === name);
   assert.deepEqual([all?.keys.length, all?.offeredTo, all?.disabledAt], [1, undefined, undefined]);
   assert(!(await accounts.list(admin)).some((one) => one.name === 'unrecorded'));
+});
+
+void test("somebody whose name only looks like the owner's has no part in the account", async () => {
+  const { name, id } = await annsAccount();
+  for (const lookalike of [person('ａnn', ['chunk-designers']), person('a\u200bnn'), person('ANN')]) {
+    await directory.seen(lookalike);
+    await refused(accounts.createKey(lookalike, name), 'not_found');
+    await refused(accounts.revokeKey(lookalike, name, id), 'not_found');
+    await refused(accounts.disable(lookalike, name, 'mine'), 'not_found');
+    await refused(accounts.offer(lookalike, name, 'bob'), 'not_found');
+  }
+  await accounts.createKey(ann, name);
 });

@@ -329,7 +329,7 @@ export class ServiceAccounts {
     const all = await listServiceAccounts(store);
     const keys = await listKeys(store);
     return all
-      .filter(({ owner, offeredTo }) => isAdmin(by) || owner === human || offeredTo === human)
+      .filter((account) => isAdmin(by) || isOwner(by, account) || account.offeredTo === human)
       .map((one) => ({ ...one, keys: keys.filter(({ account }) => account === one.name) }));
   }
 
@@ -342,9 +342,9 @@ export class ServiceAccounts {
     const { store, isAdmin } = this.#options;
     return changeHumans(store, async (transaction) => {
       const account = await lockServiceAccount(transaction, name);
-      const human = humanKey(by.human);
-      const mayKnow = account !== undefined && (isAdmin(by) || account.owner === human || account.offeredTo === human);
-      if (mayKnow) return work(transaction, account);
+      const isOffered = account !== undefined && account.offeredTo === humanKey(by.human);
+      if (account !== undefined && (isOffered || isAdmin(by) || isOwner(by, account)))
+        return work(transaction, account);
       throw new CountersignError('not_found', `you have no service account ${JSON.stringify(name)}`);
     });
   }
@@ -393,8 +393,8 @@ export class ServiceAccounts {
     if (!this.#options.isAdmin(by)) throw forbidden(by, what, 'this needs the duty admin');
   }
 
-  #needOwner(by: Principal, { owner }: ServiceAccountRecord, what: string): void {
-    if (by.kind === 'person' && owner !== undefined && owner === humanKey(by.human)) return;
+  #needOwner(by: Principal, account: ServiceAccountRecord, what: string): void {
+    if (by.kind === 'person' && isOwner(by, account)) return;
     throw forbidden(by, what, 'this is for the owner in person; an admin has no part in it');
   }
 
@@ -424,6 +424,12 @@ function blank(
 ): ServiceAccountRecord {
   const nobody = { owner: undefined, ownerId: undefined, expiresAt: undefined };
   return { name, source, groups: [], createdBy, createdAt, ...nobody, ...nothingOffered };
+}
+
+/** Who has accepted it, and no account whose name only looks the same; accounts of the configuration are owned by a name. */
+function isOwner(by: Principal, { owner, ownerId }: ServiceAccountRecord): boolean {
+  if (owner === undefined || owner !== humanKey(by.human)) return false;
+  return by.kind === 'service' || ownerId === undefined || ownerId === by.id;
 }
 
 function ownerName(text: string): string {

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import type { Json } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { Store } from '../store/database.ts';
+import type { Store, StoreOrTransaction } from '../store/database.ts';
 import { findPrincipal } from '../store/principals.ts';
 import {
   deleteExpiredWebSessions,
@@ -128,9 +128,9 @@ export class WebSessions {
     if (cookieForm.test(cookie)) await this.#end({ cookieHash: hashOf(cookie) }, 'logged out');
   }
 
-  /** @returns how many */
-  endAllOf(principalId: string, reason = 'ended'): Promise<number> {
-    return this.#end({ principalId }, reason);
+  /** @param store a transaction of which it is a part @returns how many */
+  endAllOf(principalId: string, reason = 'ended', store?: StoreOrTransaction): Promise<number> {
+    return this.#end({ principalId }, reason, store);
   }
 
   async sweep(): Promise<void> {
@@ -147,9 +147,13 @@ export class WebSessions {
     return isIdle || nowMs >= stored.expiresAt.getTime() ? undefined : stored;
   }
 
-  async #end(which: Parameters<typeof deleteWebSessions>[1], reason: string): Promise<number> {
+  async #end(
+    which: Parameters<typeof deleteWebSessions>[1],
+    reason: string,
+    store: StoreOrTransaction = this.#options.store,
+  ): Promise<number> {
     // Taking something away does not wait for the log, and stays done when the log fails.
-    const ended = await deleteWebSessions(this.#options.store, which);
+    const ended = await deleteWebSessions(store, which);
     for (const { principalId, human, provider } of ended) {
       await this.#options.record({ ...event('web-session.ended', { id: principalId, human }, provider), reason });
     }

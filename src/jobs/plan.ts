@@ -9,10 +9,10 @@ import { CountersignError } from '../errors.ts';
 import type { Catalogue, StatementFacts } from '../sql/statement.ts';
 import { assertChunkCount, sourceRelation } from './bounds.ts';
 import { assertSameReading, parseSource, sourceShape } from './chunkable.ts';
-import { cutSource, type CutQuestion, type CutSource, type Estimate } from './cut.ts';
+import { cutSource, type CutQuestion, type CutSource } from './cut.ts';
 import type { JobDefinition } from './definition.ts';
 import { explain, scansWhole } from './explain.ts';
-import type { ExplainNode, JobPlan, PlannedChunk, PlanOutputColumn } from './job-plan.ts';
+import type { ExplainNode, JobPlan, PlannedChunk, PlanOutputColumn, PlanSample } from './job-plan.ts';
 import { describe } from './key.ts';
 import { checkParameterValues, renderSource, type ParameterValues } from './parameters.ts';
 import type { ReaderColumn, TargetReader } from './target-reader.ts';
@@ -32,7 +32,25 @@ export interface PlanOptions {
  *   `statement_unknown`, `lineage_unresolved`, `masked_predicate`, `chunk_key_invalid`, `chunk_key_masked`,
  *   `source_not_chunkable`, and what the target reader throws
  */
-export async function planJob({ definition, parameters, reader: target }: PlanOptions): Promise<JobPlan> {
+export async function planJob(options: PlanOptions): Promise<JobPlan> {
+  try {
+    return await planned(options);
+  } catch (error) {
+    throw withoutData(error);
+  }
+}
+
+/** What the target says of a source that it cannot evaluate quotes values, so it goes nowhere, not even into a log. */
+function withoutData(error: unknown): unknown {
+  const code = error instanceof CountersignError ? undefined : sqlstateOf(error);
+  // Lost connections and overload (classes 08, 53, 57) say nothing of data.
+  if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || /^(08|53|57)/.test(code)) return error;
+  return new CountersignError('job_invalid', `source: the target cannot evaluate it (SQLSTATE ${code})`, {
+    hint: 'what the target says may quote values, so it is withheld; look for casts and functions that fail on some value',
+  });
+}
+
+async function planned({ definition, parameters, reader: target }: PlanOptions): Promise<JobPlan> {
   const values = checkParameterValues(definition.parameters, parameters ?? {});
   assertSameReading(definition.source);
   const rendered = parseSource(renderSource(definition.source, definition.parameters, values));
@@ -46,7 +64,10 @@ export async function planJob({ definition, parameters, reader: target }: PlanOp
   const touchesMasked = masks.some((mask) => mask !== undefined) || maskedRelation(facts, catalogue, target);
 
   const whole = await explain(target, `select * from ${sourceRelation(source)}`, !touchesMasked);
-  const estimate = await estimateOf(source, target, whole);
+  const sample = await target.maskedSample(`select * from ${sourceRelation(source)}`, sampleRows);
+  // How large masked values are can be made to say anything about them, so then only what is shown is measured.
+  const bytesPerRow = touchesMasked ? shownBytes(sample) : await storedBytes(source, target, whole);
+  const estimate = { rows: whole.rows, bytesPerRow };
   const question: CutQuestion = { definition, source, facts, columns, catalogue, target, shape, estimate };
   const cut = await cutSource(question);
   assertChunkCount(cut.chunks.length);
@@ -55,7 +76,6 @@ export async function planJob({ definition, parameters, reader: target }: PlanOp
   const last = cut.chunks.findLast((chunk) => !chunk.nulls) ?? cut.first;
   const explained = async (chunk: PlannedChunk) => explain(target, chunk.sql, !touchesMasked);
   const plans = { first: await explained(cut.first), middle: await explained(middle), last: await explained(last) };
-  const sample = await target.maskedSample(`select * from ${sourceRelation(source)}`, sampleRows);
   const estimatedRows = cut.exactRows ?? estimate.rows;
   const estimatedBytes = Math.round(estimatedRows * estimate.bytesPerRow);
   return {
@@ -167,11 +187,21 @@ function maskedRelation(facts: StatementFacts, catalogue: Catalogue, target: Tar
   });
 }
 
-async function estimateOf(source: string, target: TargetReader, whole: ExplainNode): Promise<Estimate> {
+/** Bytes of a row as the target keeps it, on average. */
+async function storedBytes(source: string, target: TargetReader, whole: ExplainNode): Promise<number> {
   const measured = await target.query(
     `select avg(pg_column_size(few))::float8::text from (select * from ${sourceRelation(source)} limit 1000) as few`,
   );
-  return { rows: whole.rows, bytesPerRow: Math.max(1, Number(measured.rows[0]?.[0] ?? whole.width)) };
+  return Math.max(1, Number(measured.rows[0]?.[0] ?? whole.width));
+}
+
+const rowHeaderBytes = 24;
+
+function shownBytes({ rows }: PlanSample): number {
+  const sizes = rows.map((row) =>
+    row.reduce((sum, cell) => sum + (cell === null ? 0 : Buffer.byteLength(cell) + 1), rowHeaderBytes),
+  );
+  return sizes.length === 0 ? rowHeaderBytes : sizes.reduce((sum, size) => sum + size, 0) / sizes.length;
 }
 
 function outputsOf(

@@ -64,6 +64,12 @@ interface HeldRun {
   readonly timer: NodeJS.Timeout;
 }
 
+function unknownJob(job: string): CountersignError {
+  return new CountersignError('job_unknown', `there is no job ${JSON.stringify(job)}`, {
+    hint: 'countersign jobs push <file>',
+  });
+}
+
 export class RunService {
   readonly #options: RunServiceOptions;
   /** Snapshots that this process holds, by run. */
@@ -85,6 +91,8 @@ export class RunService {
   }): Promise<StartedRun> {
     const { grants, submission, ledger, holdSnapshot, issueCredential } = this.#options;
     const request = await this.#approvedRequest(ask.job, ask.requestId);
+    // Whoever holds nothing there hears no more than that there is no such job, and the target is not asked for them.
+    if (ask.dutiesOn(request.connection).length === 0) throw unknownJob(ask.job);
     const { principal } = ask;
     const plan = planOf(request);
     const current = await submission.currentInput(request);
@@ -157,10 +165,7 @@ export class RunService {
       return request;
     }
     const all = await requests.list({ kind: 'job', job, limit: 50 });
-    if (all.length === 0)
-      throw new CountersignError('job_unknown', `there is no job ${JSON.stringify(job)}`, {
-        hint: 'countersign jobs push <file>',
-      });
+    if (all.length === 0) throw unknownJob(job);
     const approved = all.find((request) => request.state === 'approved') ?? all[0];
     if (approved === undefined) throw new Error('a list that is not empty has a first element');
     return approved;

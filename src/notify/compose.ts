@@ -15,24 +15,30 @@ export interface ComposeOptions {
 
 const maxStatement = 1_000;
 
-/** undefined: the store does not know the request that it is about. */
+/** undefined: the store does not know the request that it is about, or not yet what happened to it. */
 export async function compose(
   store: StoreOrTransaction,
   occurrence: Occurrence,
   options: ComposeOptions,
 ): Promise<Message | undefined> {
   const { event, at, request: requestId, run, job, connection, state, human, principal, duty, expiresAt } = occurrence;
+  const { connections, step, decide, groups, dueAt, reviewers, given } = occurrence;
   const request = requestId === undefined ? undefined : await findRequest(store, requestId);
-  if (requestId !== undefined && request === undefined) return undefined;
+  if (requestId !== undefined && (request === undefined || !hasHappened(occurrence, request))) return undefined;
   const place = request?.connection ?? connection;
   const facts: [string, string | undefined][] = [
     ['What', request?.title ?? job],
-    ['Connection', place],
+    ['Connection', place === '' ? undefined : place],
+    ['Connections', connections?.join(', ')],
     ['Asked by', request?.requesterId],
     ['State', state],
     ['By', principal === request?.requesterId ? undefined : principal],
     ['Whose', event === 'access.revoked' ? human : undefined],
     ['Duty', duty],
+    ['Step', step === undefined ? undefined : String(step)],
+    [decide === true ? 'May decide now' : 'Told', groups?.join(', ')],
+    ['Due', dueAt],
+    ['Reviews', reviewers === undefined ? undefined : `${given ?? 0} of ${reviewers}`],
     ['Until', event === 'request.created' || event === 'request.expiring' ? expiresAt : undefined],
     ['Request', requestId],
     ['Run', run],
@@ -53,6 +59,13 @@ export async function compose(
       run,
       job: request?.job ?? job,
       connection: place,
+      connections,
+      step,
+      decide,
+      groups,
+      dueAt,
+      reviewers,
+      given,
       state,
       requester: request?.requesterId,
       principal,
@@ -63,7 +76,15 @@ export async function compose(
   };
 }
 
-function headlineOf({ event, state, job }: Occurrence, request: RequestRecord | undefined): string {
+/** An entry is in the log before its change is committed, and the change may have been lost. */
+function hasHappened({ event, state, step = 0 }: Occurrence, request: RequestRecord): boolean {
+  if (event === 'request.decided') return request.state === state;
+  if (event === 'request.escalated') return request.escalatedSteps >= step;
+  if (event === 'break-glass') return request.breakGlass !== undefined;
+  return event !== 'request.review-late' || request.breakGlass?.lateAt !== undefined;
+}
+
+function headlineOf({ event, state, job, step, decide }: Occurrence, request: RequestRecord | undefined): string {
   const what = request === undefined ? 'A request' : `A ${request.kind} request`;
   switch (event) {
     case 'request.created':
@@ -72,6 +93,10 @@ function headlineOf({ event, state, job }: Occurrence, request: RequestRecord | 
       return `${what} expires soon and is not decided`;
     case 'request.decided':
       return `${what} was ${oneLine(state ?? 'closed')}`;
+    case 'request.escalated':
+      return `${what} waits too long in step ${step ?? 1}; ${decide === true ? 'further groups may decide it now' : 'further groups are told'}`;
+    case 'request.review-late':
+      return 'The review of a break-glass is late';
     case 'break-glass':
       return 'Break-glass was used';
     case 'run.finished':

@@ -17,7 +17,7 @@ export interface Message {
   /** Without literals. */
   readonly statement: string | undefined;
   /** For programs. */
-  readonly data: Readonly<Record<string, string | number | undefined>>;
+  readonly data: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 }
 
 const maxFact = 300;

@@ -1,193 +1,36 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { after, before, beforeEach, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Webhook } from 'standardwebhooks';
 import { makeCertificate } from '../../demo/certificate.ts';
-import { person, serviceOf, statementInput, TestClock } from '../../test/approval-fixtures.ts';
-import { startTestStore, type TestStore } from '../../test/control-store.ts';
-import { startHttpSink, type HttpSink } from '../../test/http-sink.ts';
+import { startHttpSink } from '../../test/http-sink.ts';
+import { literal, notifierBench, secret } from '../../test/notifier-bench.ts';
 import { startSmtpSink, type SmtpSink } from '../../test/smtp-sink.ts';
-import { grantInputJson } from '../approvals/digest.ts';
-import { encodeEntry, type LogEvent } from '../audit/events.ts';
-import { logOptions } from '../audit/fixtures.ts';
-import { TransparencyLog } from '../audit/log.ts';
-import { readerFor } from '../audit/verify.ts';
-import { notification, notificationLimits } from '../config/review-settings.ts';
-import type { NotificationConfiguration, NotificationLimits } from '../config/schema.ts';
 import { CountersignError } from '../errors.ts';
-import { sha256Hex } from '../lib/canonical-json.ts';
-import { humanKey } from '../policy/entities.ts';
-import { upsertPrincipal } from '../store/principals.ts';
-import { insertRequest } from '../store/requests.ts';
-import { Notifier } from './notifier.ts';
-import { peopleOf } from './people.ts';
+import type { Notifier } from './notifier.ts';
 
-const secret = `whsec_${Buffer.from('a secret of thirty-two bytes ...').toString('base64')}`;
-/** What a held statement says, and no message may. */
-const literal = '123-45-6789';
-
-let database: TestStore;
-let home: string;
-let sink: HttpSink;
-let clock: TestClock;
-let log: TransparencyLog;
-let notes: object[];
-let requests = 0;
-
-before(async () => {
-  database = await startTestStore();
-  home = await mkdtemp(path.join(tmpdir(), 'countersign-notify-'));
-  sink = await startHttpSink();
-  const people = [
-    person('dora', ['designers']),
-    person('ann', ['approvers']),
-    person('bob', ['approvers', 'leads']),
-    { ...person('ann2', ['approvers']), human: 'ANN', email: 'ann@example.test' },
-    serviceOf('bob', 'bot', ['approvers']),
-    person('aud', ['auditors']),
-  ];
-  for (const one of people) await upsertPrincipal(database.store, one, new Date());
-});
-
-after(async () => {
-  await sink?.close();
-  await database?.stop();
-  await rm(home, { recursive: true, force: true });
-});
-
-beforeEach(async () => {
-  clock = new TestClock();
-  notes = [];
-  sink.posts.splice(0);
-  sink.answer = 200;
-  for (const table of ['notifications', 'log_cursors', 'requests'] as const)
-    await database.store.deleteFrom(table).execute();
-  log = await TransparencyLog.open(logOptions(await mkdtemp(path.join(home, 'log-'))));
-});
-
-async function withNotifier(
-  receivers: readonly object[],
-  work: (notifier: Notifier) => Promise<void>,
-  limits: Partial<NotificationLimits> = {},
-): Promise<void> {
-  const notifier = notifierOf(receivers, limits);
-  try {
-    await notifier.work();
-    await work(notifier);
-  } finally {
-    await notifier.close();
-    await log.close();
-  }
-}
-
-function notifierOf(receivers: readonly object[], limits: Partial<NotificationLimits> = {}): Notifier {
-  const labelsOf = (name: string) => (name === 'crm' ? { env: 'prod' } : undefined);
-  return new Notifier({
-    store: database.store,
-    log: {
-      checkpoint: () => log.checkpoint(),
-      get publishedSize() {
-        return log.publishedSize;
-      },
-      read: readerFor(log.directory),
-    },
-    node: 'n1',
-    clock,
-    receivers: receivers.map((one): NotificationConfiguration => notification.parse(one)),
-    limits: notificationLimits.parse({ allowLoopback: true, timeoutMs: 1_000, ...limits }),
-    labelsOf,
-    people: peopleOf({
-      principals: async () =>
-        (await database.store.selectFrom('principals').selectAll().execute()).map((row) => ({
-          id: row.id,
-          human: row.human,
-          kind: row.kind,
-          displayName: row.display_name,
-          email: row.email ?? undefined,
-          groups: row.groups,
-        })),
-      bindings: () => [
-        { group: 'approvers', duties: ['approver'] },
-        { group: 'auditors', duties: ['auditor'] },
-      ],
-      labelsOf,
-      connectionNames: () => ['crm'],
-      decidingGroups: () => Promise.resolve(undefined),
-      keyOf: humanKey,
-      executorOf: () => Promise.resolve('ann'),
-    }),
-    publicUrl: () => 'https://countersign.example.com',
-    note: (event) => notes.push(event),
-    onError: (cause) => {
-      throw cause;
-    },
-  });
-}
-
-const webhook = (more: object = {}) => ({ name: 'hook', kind: 'webhook', url: `${sink.url}/hook`, secret, ...more });
-
-function append(event: object): void {
-  const at = new Date(clock.now()).toISOString();
-  log.append(encodeEntry({ at, node: 'n1', ...event } as unknown as LogEvent));
-}
-
-/** A held statement, of dora unless it is said, in the store and in the log. */
-async function held(more: { expiresMs?: number; inStore?: boolean; who?: string } = {}): Promise<string> {
-  const id = `req_${++requests}`;
-  const { who = 'dora' } = more;
-  const digestInputJson = grantInputJson(statementInput(`select * from customers where ssn = '${literal}'`));
-  const createdAt = new Date(clock.now());
-  const request = {
-    id,
-    kind: 'statement' as const,
-    state: 'pending' as const,
-    connection: 'crm',
-    title: 'SELECT on customers <!channel>',
-    requesterId: who,
-    requesterHuman: who,
-    authors: [{ human: who, name: who, role: 'requester' as const }],
-    job: undefined,
-    jobVersion: undefined,
-    sessionId: 'ses_1',
-    digest: sha256Hex(digestInputJson),
-    digestInputJson,
-    evidence: {},
-    createdAt,
-    expiresAt: new Date(createdAt.getTime() + (more.expiresMs ?? 86_400_000)),
-    closedAt: undefined,
-    stepDueAt: undefined,
-    escalatedSteps: 0,
-    breakGlass: undefined,
-    reviewDueAt: undefined,
-    confirmedAt: undefined,
-  };
-  if (more.inStore !== false) {
-    await database.store.transaction().execute((transaction) => insertRequest(transaction, request));
-  }
-  const { kind, connection, authors } = request;
-  append({ type: 'request.created', request: id, kind, connection, authors, principal: who, human: who });
-  return id;
-}
-
-async function turn(notifier: Notifier): Promise<void> {
-  await notifier.work();
-  await notifier.settled();
-}
-
-const bodies = () => sink.posts.map(({ body }) => JSON.parse(body) as { type: string; data: Record<string, string> });
+const bench = notifierBench();
+const webhook = (more: object = {}) => bench.webhook(more);
+const append = (event: object) => bench.append(event);
+const held = (more: Parameters<typeof bench.held>[0] = {}) => bench.held(more);
+const turn = (notifier: Notifier) => bench.turn(notifier);
+const bodies = () => bench.bodies();
+const notifierOf = (receivers: readonly object[]) => bench.notifierOf(receivers);
+const { withNotifier }: Pick<typeof bench, 'withNotifier'> = {
+  withNotifier: (receivers, work, limits) => bench.withNotifier(receivers, work, limits),
+};
 
 void describe('a webhook', () => {
   it('hears of what happens from then on, signed, once, with a link and without the statement', async () => {
     await held();
     await withNotifier([webhook()], async (notifier) => {
       await turn(notifier);
-      assert.equal(sink.posts.length, 0, 'what was before is not told');
+      assert.equal(bench.sink.posts.length, 0, 'what was before is not told');
       const id = await held();
-      append({ type: 'request.closed', request: id, state: 'approved', principal: 'ann', human: 'ann' });
-      append({ type: 'request.break-glass', request: id, reason: 'fire', principal: 'dora', human: 'dora' });
+      await bench.close(id, 'approved');
+      await bench.breakGlass(id);
       append({ type: 'request.closed', request: id, state: 'withdrawn' });
       append({ type: 'run.completed', run: 'run_1', job: 'export', connection: 'crm', grant: 'g' });
       append({ type: 'run.killed', run: 'run_2', job: 'export', connection: 'crm', grant: 'g' });
@@ -216,7 +59,7 @@ void describe('a webhook', () => {
           ['access.revoked', undefined],
         ],
       );
-      const [first] = sink.posts;
+      const [first] = bench.sink.posts;
       assert.ok(first !== undefined);
       const verifier = new Webhook(secret);
       const headers = Object.fromEntries(Object.entries(first.headers).map(([name, value]) => [name, String(value)]));
@@ -231,7 +74,7 @@ void describe('a webhook', () => {
         signed,
       );
       assert.equal(bodies()[0]?.data['link'], `https://countersign.example.com/requests/${id}`);
-      assert.ok(sink.posts.every(({ body }) => !body.includes(literal) && !body.includes('select')));
+      assert.ok(bench.sink.posts.every(({ body }) => !body.includes(literal) && !body.includes('select')));
     });
   });
 
@@ -239,22 +82,22 @@ void describe('a webhook', () => {
     await withNotifier([webhook({ includeStatement: true })], async (notifier) => {
       await held();
       await turn(notifier);
-      assert.match(sink.posts[0]?.body ?? '', /select \* from customers where ssn = '…'/);
-      assert.ok(!sink.posts[0]?.body.includes(literal));
+      assert.match(bench.sink.posts[0]?.body ?? '', /select \* from customers where ssn = '…'/);
+      assert.ok(!bench.sink.posts[0]?.body.includes(literal));
     });
   });
 
   it('hears of its events and labels only', async () => {
     const receivers = [
-      webhook({ name: 'one', url: `${sink.url}/one`, events: ['request.decided'] }),
-      webhook({ name: 'two', url: `${sink.url}/two`, match: { labels: { env: 'test' } } }),
-      webhook({ name: 'three', url: `${sink.url}/three`, match: { labels: { env: 'prod' } } }),
+      webhook({ name: 'one', url: `${bench.sink.url}/one`, events: ['request.decided'] }),
+      webhook({ name: 'two', url: `${bench.sink.url}/two`, match: { labels: { env: 'test' } } }),
+      webhook({ name: 'three', url: `${bench.sink.url}/three`, match: { labels: { env: 'prod' } } }),
     ];
     await withNotifier(receivers, async (notifier) => {
       const id = await held();
-      append({ type: 'request.closed', request: id, state: 'rejected', principal: 'ann', human: 'ann' });
+      await bench.close(id, 'rejected');
       await turn(notifier);
-      assert.deepEqual(sink.posts.map((one) => one.path).toSorted(), ['/one', '/three', '/three']);
+      assert.deepEqual(bench.sink.posts.map((one) => one.path).toSorted(), ['/one', '/three', '/three']);
     });
   });
 
@@ -262,24 +105,24 @@ void describe('a webhook', () => {
     await withNotifier(
       [webhook()],
       async (notifier) => {
-        sink.answer = 500;
+        bench.sink.answer = 500;
         await held();
         await held();
         await turn(notifier);
-        assert.equal(sink.posts.length, 1, 'while it is down the others are not tried');
+        assert.equal(bench.sink.posts.length, 1, 'while it is down the others are not tried');
         await turn(notifier);
-        assert.equal(sink.posts.length, 1, 'nor is it tried at once');
+        assert.equal(bench.sink.posts.length, 1, 'nor is it tried at once');
         for (const waitMs of [1_250, 2_500]) {
-          clock.time += waitMs;
+          bench.clock.time += waitMs;
           await turn(notifier);
         }
-        const ids = sink.posts.map(({ headers }) => headers['webhook-id']);
-        assert.ok(sink.posts.length >= 3);
-        clock.time += 60_000;
-        sink.answer = 200;
+        const ids = bench.sink.posts.map(({ headers }) => headers['webhook-id']);
+        assert.ok(bench.sink.posts.length >= 3);
+        bench.clock.time += 60_000;
+        bench.sink.answer = 200;
         await turn(notifier);
         await turn(notifier);
-        const taken = sink.posts.slice(ids.length).map(({ headers }) => headers['webhook-id']);
+        const taken = bench.sink.posts.slice(ids.length).map(({ headers }) => headers['webhook-id']);
         assert.equal(new Set(taken).size, taken.length, 'what was taken is not sent again');
         const [status] = await notifier.status();
         assert.deepEqual([status?.waiting, (status?.sent ?? 0) + (status?.failed ?? 0)], [0, 2]);
@@ -292,15 +135,15 @@ void describe('a webhook', () => {
     await withNotifier(
       [webhook()],
       async (notifier) => {
-        sink.answer = 503;
+        bench.sink.answer = 503;
         await held();
         for (let tries = 0; tries < 3; tries++) {
           await turn(notifier);
-          clock.time += 3_600_000;
+          bench.clock.time += 3_600_000;
         }
-        assert.equal(sink.posts.length, 2);
+        assert.equal(bench.sink.posts.length, 2);
         assert.deepEqual(
-          notes.map((note) => ({ ...note, message: undefined })),
+          bench.notes.map((note) => ({ ...note, message: undefined })),
           [
             {
               type: 'notification.failed',
@@ -319,13 +162,13 @@ void describe('a webhook', () => {
 
   it('that is gone (410) is not asked again', async () => {
     await withNotifier([webhook()], async (notifier) => {
-      sink.answer = 410;
+      bench.sink.answer = 410;
       await held();
       await turn(notifier);
-      clock.time += 3_600_000;
+      bench.clock.time += 3_600_000;
       await turn(notifier);
-      assert.equal(sink.posts.length, 1);
-      assert.equal(notes.length, 1);
+      assert.equal(bench.sink.posts.length, 1);
+      assert.equal(bench.notes.length, 1);
     });
   });
 
@@ -336,8 +179,8 @@ void describe('a webhook', () => {
       await withNotifier([{ name: 'slow', kind: 'teams', url: hanging.url }, webhook()], async (notifier) => {
         await held();
         await notifier.work();
-        for (let tries = 0; tries < 200 && sink.posts.length === 0; tries++) await sleep(5);
-        assert.equal(sink.posts.length, 1);
+        for (let tries = 0; tries < 200 && bench.sink.posts.length === 0; tries++) await sleep(5);
+        assert.equal(bench.sink.posts.length, 1);
         assert.equal(
           (await notifier.status()).find((one) => one.name === 'slow')?.lastFailure,
           undefined,
@@ -352,25 +195,25 @@ void describe('a webhook', () => {
   });
 
   it('loses nothing by a restart, and what another node claimed is its own', async () => {
-    sink.answer = 500;
+    bench.sink.answer = 500;
     const first = notifierOf([webhook()]);
     await first.work();
     await held();
     await turn(first);
     await first.close();
-    sink.answer = 200;
-    sink.posts.splice(0);
+    bench.sink.answer = 200;
+    bench.sink.posts.splice(0);
     await held();
-    clock.time += 3_600_000;
+    bench.clock.time += 3_600_000;
     const [one, other] = [notifierOf([webhook()]), notifierOf([webhook()])];
     await Promise.all([turn(one), turn(other)]);
     await Promise.all([turn(one), turn(other)]);
     assert.deepEqual(
       bodies().map(({ data }) => data['request']),
-      [`req_${requests - 1}`, `req_${requests}`],
+      [`req_${bench.requests - 1}`, `req_${bench.requests}`],
     );
     await Promise.all([one.close(), other.close()]);
-    await log.close();
+    await bench.log.close();
   });
 
   it('hears of nothing that the store does not have', async () => {
@@ -378,21 +221,62 @@ void describe('a webhook', () => {
       await held({ inStore: false });
       for (let tries = 0; tries < 7; tries++) {
         await turn(notifier);
-        clock.time += 3_600_000;
+        bench.clock.time += 3_600_000;
       }
-      assert.equal(sink.posts.length, 0);
-      assert.match(JSON.stringify(notes), /does not know of it/);
+      assert.equal(bench.sink.posts.length, 0);
+      assert.match(JSON.stringify(bench.notes), /does not know of it/);
     });
+  });
+
+  it('hears of an escalation and of a late review once each, and of rules where a connection that they touch matches', async () => {
+    await withNotifier([webhook({ match: { labels: { env: 'prod' } } })], async (notifier) => {
+      const id = await held();
+      await bench.breakGlass(id);
+      await bench.database.store
+        .updateTable('requests')
+        .set((row) => ({ escalated_steps: 1, break_glass: row.val(JSON.stringify({ lateAt: 'now' })) }))
+        .where('id', '=', id)
+        .execute();
+      for (let twice = 0; twice < 2; twice++) {
+        append({ type: 'request.escalated', request: id, step: 1, groups: ['leads'], decide: false });
+        append({ type: 'request.review-late', request: id, reviewers: 2, given: 0 });
+      }
+      append({ type: 'request.escalated', request: id, step: 2, groups: ['leads'], decide: false });
+      await turn(notifier);
+      const types = bodies().map(({ type }) => type);
+      assert.deepEqual(types, ['request.created', 'break-glass', 'request.escalated', 'request.review-late']);
+      const rules = { type: 'request.created', kind: 'policy', connection: '', authors: [], human: 'dora' };
+      append({ ...rules, request: 'req_rules', connections: ['hr', 'crm'] });
+      append({ ...rules, request: 'req_other', connections: ['hr'] });
+      await turn(notifier);
+      assert.equal((await notifier.status())[0]?.waiting, 2, 'one of the rules, and the step that did not wait');
+    });
+  });
+
+  it('is about people who may do something now', async () => {
+    const of = (more: object, removed: string[] = []) =>
+      bench
+        .people(removed)
+        .concerned({ event: 'request.created', key: 'k', at: '', connection: '', human: 'dora', ...more });
+    const [ann, bob, aud] = ['ann@example.test', 'bob@example.test', 'aud@example.test'];
+    assert.deepEqual((await of({ connections: ['crm'] })).toSorted(), [ann, bob]);
+    assert.deepEqual(await of({ connections: ['crm', 'hr'] }), [bob]);
+    assert.deepEqual(await of({ connections: ['crm'] }, ['bob']), [ann]);
+    const late = { event: 'request.escalated', connection: 'crm' };
+    assert.deepEqual(await of({ ...late, decide: true, groups: ['leads', 'auditors'] }), [bob]);
+    assert.deepEqual((await of({ ...late, decide: false, groups: ['leads', 'auditors'] })).toSorted(), [aud, bob]);
+    bench.mayReview = (_, { principal }) => Promise.resolve(principal.id !== 'bob');
+    assert.deepEqual((await of({ event: 'request.review-late', connection: 'crm' })).toSorted(), [ann, aud]);
   });
 
   it('has a queue with an end', async () => {
     await withNotifier(
       [webhook()],
       async (notifier) => {
-        sink.answer = 500;
+        bench.sink.answer = 500;
         for (let n = 0; n < 4; n++) await held();
         await turn(notifier);
-        assert.deepEqual(notes, [
+        assert.deepEqual(bench.notes, [
           { type: 'notification.failed', receiver: 'hook', dropped: 2, reason: 'more than 2 wait' },
         ]);
       },
@@ -405,15 +289,15 @@ void describe('a webhook', () => {
       const long = await held({ expiresMs: 86_400_000 });
       const short = await held({ expiresMs: 60_000 });
       await turn(notifier);
-      assert.equal(sink.posts.length, 0);
-      clock.time += 50_000;
+      assert.equal(bench.sink.posts.length, 0);
+      bench.clock.time += 50_000;
       await turn(notifier);
       await turn(notifier);
       assert.deepEqual(
         bodies().map(({ data }) => data['request']),
         [short],
       );
-      clock.time += 86_400_000 - 50_000 - 1_800_000;
+      bench.clock.time += 86_400_000 - 50_000 - 1_800_000;
       await turn(notifier);
       await turn(notifier);
       assert.deepEqual(
@@ -427,7 +311,7 @@ void describe('a webhook', () => {
     await withNotifier([webhook(), { name: 'closed', kind: 'slack', url: 'https://10.0.0.1/x' }], async (notifier) => {
       await notifier.test('hook', undefined);
       assert.equal(bodies()[0]?.type, 'test');
-      sink.answer = 404;
+      bench.sink.answer = 404;
       await assert.rejects(notifier.test('hook', undefined), /HTTP 404/);
       await assert.rejects(notifier.test('closed', undefined), /private network/);
       await assert.rejects(
@@ -443,7 +327,7 @@ void describe('mail', () => {
   let caFile: string;
   before(async () => {
     certificate = await makeCertificate({ hosts: ['localhost'] });
-    caFile = path.join(home, 'ca.crt');
+    caFile = path.join(bench.home, 'ca.crt');
     await writeFile(caFile, certificate.caPem);
   });
 
@@ -486,7 +370,7 @@ void describe('mail', () => {
           ['ann@example.test'],
           'an approver who asks is not asked',
         );
-        append({ type: 'request.closed', request: id, state: 'approved', principal: 'ann', human: 'ann' });
+        await bench.close(id, 'approved');
         append({ type: 'run.completed', run: 'run_1', job: 'export', connection: 'crm', grant: 'g' });
         await turn(notifier);
         assert.deepEqual(
@@ -504,7 +388,7 @@ void describe('mail', () => {
         assert.equal(server.mails.length, 0);
       }),
     );
-    log = await TransparencyLog.open(logOptions(await mkdtemp(path.join(home, 'log-'))));
+    await bench.openLog();
     await withSink(true, (server) =>
       withNotifier([mail(server, { to: ['ops@example.test'] }, { caFile: undefined })], async (notifier) => {
         await assert.rejects(notifier.test('mail', undefined), /did not take it/);

@@ -11,6 +11,7 @@
  */
 import type { Transaction } from 'kysely';
 import { Webhook } from 'standardwebhooks';
+import { touchedBy } from '../approvals/subject.ts';
 import { LogFollower, type FollowedLog } from '../audit/follower.ts';
 import type { LogEntry } from '../audit/verify.ts';
 import { readSecret } from '../config/load.ts';
@@ -26,12 +27,15 @@ import {
   expiringRequests,
   forgetEnded,
   insertNotifications,
+  knownNotifications,
   postpone,
   receiverCounts,
   requestOrigins,
   type NewNotification,
   type NotificationRow,
+  type RequestOrigin,
 } from '../store/notifications.ts';
+import { findRequest } from '../store/requests.ts';
 import { compose } from './compose.ts';
 import { sendMail } from './mail.ts';
 import { mailText, slackBody, teamsBody, webhookBody, type Message } from './message.ts';
@@ -79,6 +83,7 @@ export class Notifier {
   readonly #busy = new Map<string, Promise<void>>();
   #working: Promise<void> | undefined;
   #closed = false;
+  #reminded: ReadonlySet<string> = new Set();
 
   constructor(options: NotifierOptions) {
     this.#options = options;
@@ -107,7 +112,8 @@ export class Notifier {
     const { store, clock, receivers, limits } = this.#options;
     await this.#follower.catchUp();
     await this.#remind();
-    await forgetEnded(store, new Date(clock.now() - limits.keepMs));
+    const names = receivers.map(({ name }) => name);
+    await forgetEnded(store, new Date(clock.now() - limits.keepMs), names);
     for (const receiver of receivers) this.#start(receiver);
   }
 
@@ -162,17 +168,15 @@ export class Notifier {
       .map((entry) => occurrenceIn(this.#options.node, entry))
       .filter((one) => one !== undefined);
     if (occurrences.length === 0) return;
-    const asked = occurrences.filter((one) => one.connection === undefined || one.event === 'request.decided');
     const origins = await requestOrigins(
       transaction,
-      asked.map((one) => one.request).filter((id) => id !== undefined),
+      occurrences.map((one) => one.request).filter((id) => id !== undefined),
     );
-    const known = occurrences.map((one): Occurrence => {
+    const known: Occurrence[] = [];
+    for (const one of occurrences) {
       const origin = one.request === undefined ? undefined : origins.get(one.request);
-      if (origin === undefined) return one;
-      // A decision is told to whoever asked.
-      return { ...one, connection: origin.connection, human: origin.requester_human };
-    });
+      known.push(origin === undefined ? one : await withOrigin(transaction, one, origin));
+    }
     await this.#put(transaction, known);
   }
 
@@ -180,20 +184,21 @@ export class Notifier {
     const { store, clock, limits } = this.#options;
     const now = new Date(clock.now());
     const due = await expiringRequests(store, now, limits.expiringMs, remindersAtOnce);
-    await this.#put(
-      store,
-      due.map((request) => ({
-        event: 'request.expiring' as const,
-        key: `expiring/${request.id}`,
+    // What was put once by this node need not be put again at each look.
+    const reminders: Occurrence[] = [];
+    for (const request of due) {
+      const { id, expires_at } = request;
+      if (this.#reminded.has(id)) continue;
+      const reminder = {
+        event: 'request.expiring',
+        key: `expiring/${id}`,
         at: now.toISOString(),
-        request: request.id,
-        kind: request.kind,
-        connection: request.connection,
-        human: request.requester_human,
-        authors: request.authors.map((author) => author.human),
-        expiresAt: request.expires_at.toISOString(),
-      })),
-    );
+        request: id,
+      } as const;
+      reminders.push(await withOrigin(store, { ...reminder, expiresAt: expires_at.toISOString() }, request));
+    }
+    await this.#put(store, reminders);
+    this.#reminded = new Set(due.map(({ id }) => id));
   }
 
   async #put(store: StoreOrTransaction, occurrences: readonly Occurrence[]): Promise<void> {
@@ -221,9 +226,12 @@ export class Notifier {
           });
         }
       }
-      const room = limits.maxWaiting - (await countWaiting(store, receiver.name));
-      await insertNotifications(store, rows.slice(0, Math.max(room, 0)));
-      const dropped = rows.length - Math.max(room, 0);
+      // What is in the queue already takes no further place in it.
+      const known = await knownNotifications(store, receiver.name, rows);
+      const fresh = rows.filter(({ dedupe }) => !known.has(dedupe));
+      const room = Math.max(0, limits.maxWaiting - (await countWaiting(store, receiver.name)));
+      await insertNotifications(store, fresh.slice(0, room));
+      const dropped = fresh.length - room;
       if (dropped > 0) {
         note({
           type: 'notification.failed',
@@ -235,14 +243,17 @@ export class Notifier {
     }
   }
 
-  #wants({ events, match }: NotificationConfiguration, { event, connection }: Occurrence): boolean {
+  #wants({ events, match }: NotificationConfiguration, { event, connection, connections }: Occurrence): boolean {
     if (events !== undefined && !events.includes(event)) return false;
     const wanted = Object.entries(match.labels);
     if (wanted.length === 0) return true;
-    const labels = connection === undefined ? undefined : this.#options.labelsOf(connection);
-    return (
-      labels !== undefined && wanted.every(([name, value]) => Object.hasOwn(labels, name) && labels[name] === value)
-    );
+    // A change of the rules is told where any connection that it touches matches.
+    return (connections ?? (connection === undefined ? [] : [connection])).some((place) => {
+      const labels = this.#options.labelsOf(place);
+      return (
+        labels !== undefined && wanted.every(([name, value]) => Object.hasOwn(labels, name) && labels[name] === value)
+      );
+    });
   }
 
   // ---- out of the queue ----
@@ -276,10 +287,19 @@ export class Notifier {
   /** @returns why nothing more should be tried now */
   async #deliverOne(receiver: NotificationConfiguration, row: NotificationRow): Promise<string | undefined> {
     const { store, clock, limits, publicUrl } = this.#options;
+    // A process that ends in the middle of it says no word: what it claimed counts all the same.
+    if (row.attempts > limits.attempts) {
+      await this.#giveUp(row, 'every attempt at it was broken off');
+      return undefined;
+    }
     const message = await compose(store, row.message as Occurrence, {
       publicUrl: publicUrl(),
       includeStatement: receiver.includeStatement,
-    });
+    }).catch(unreadable);
+    if (message === 'unreadable') {
+      await this.#giveUp(row, 'what it is about cannot be read from the control store');
+      return undefined;
+    }
     if (message === undefined) {
       // Its entry is in the log a moment before its row is in the store; or the transaction was lost, and nothing happened.
       if (row.attempts >= unknownTries) await this.#giveUp(row, 'the control store does not know of it');
@@ -337,14 +357,40 @@ export class Notifier {
       const redirect = status >= 300 && status < 400 ? ', and redirects are not followed' : '';
       return { reason: `the receiver answered HTTP ${status}${redirect}`, isFinal: isGone };
     } catch (cause) {
-      if (!(cause instanceof CountersignError)) throw cause;
-      return { reason: cause.message, isFinal: false };
+      if (cause instanceof CountersignError) return { reason: cause.message, isFinal: false };
+      // Whatever it is, it must not be tried for ever, nor stand in the way of the others.
+      this.#options.onError(cause);
+      return { reason: 'it could not be sent: the server log says why', isFinal: false };
     }
   }
 
   #receiver(name: string): NotificationConfiguration | undefined {
     return this.#options.receivers.find((one) => one.name === name);
   }
+}
+
+/** What the store knows of its request. The human is whoever asked: they are told of a decision, and asked for none. */
+async function withOrigin(store: StoreOrTransaction, one: Occurrence, origin: RequestOrigin): Promise<Occurrence> {
+  const { kind, connection, requester_human: human, authors } = origin;
+  const connections = kind === 'policy' ? await connectionsOf(store, one.request ?? '') : undefined;
+  return { ...one, kind, connection, connections, human, authors: authors.map((author) => author.human) };
+}
+
+/** Those that a change of the rules touches; none where its text was changed in the store. */
+async function connectionsOf(store: StoreOrTransaction, requestId: string): Promise<string[] | undefined> {
+  const request = await findRequest(store, requestId);
+  try {
+    return request && touchedBy(request);
+  } catch (error) {
+    if (error instanceof CountersignError) return [];
+    throw error;
+  }
+}
+
+/** A stored text that is no JSON any more; everything else is the store's trouble and not this message's. */
+function unreadable(cause: unknown): 'unreadable' {
+  if (cause instanceof SyntaxError) return 'unreadable';
+  throw cause;
 }
 
 function signature(

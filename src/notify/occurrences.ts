@@ -24,12 +24,24 @@ export interface Occurrence {
   readonly duty?: string | undefined;
   readonly authors?: readonly string[] | undefined;
   readonly expiresAt?: string | undefined;
+  /** That a change of the rules touches; undefined for what is of one connection. */
+  readonly connections?: readonly string[] | undefined;
+  /** Of a step that waited too long, from 1. */
+  readonly step?: number | undefined;
+  /** Of an escalation: whether its groups may decide, or are only told. */
+  readonly decide?: boolean | undefined;
+  /** Of an escalation: who may decide the step now, or is told; undefined = whoever holds the duty. */
+  readonly groups?: readonly string[] | undefined;
+  /** Of a late review: when it should have been there, how many are needed, and how many said yes. */
+  readonly dueAt?: string | undefined;
+  readonly reviewers?: number | undefined;
+  readonly given?: number | undefined;
 }
 
 type Entry = { readonly [member: string]: unknown };
 
 const told =
-  /"type":"(request\.(created|closed|break-glass)|run\.(completed|failed|killed)|credential\.revoked|review\.decided|person\.removed|service-account\.disabled)"/;
+  /"type":"(request\.(created|closed|escalated|break-glass|review-late)|run\.(completed|failed|killed)|credential\.revoked|review\.decided|person\.removed|service-account\.disabled)"/;
 
 export function occurrenceIn(
   node: string,
@@ -54,6 +66,7 @@ export function occurrenceIn(
         kind: string(entry, 'kind') as RequestKind | undefined,
         authors: authorsOf(entry['authors']),
         expiresAt: string(entry, 'expiresAt'),
+        connections: stringsOf(entry['connections']),
       };
     case 'request.closed': {
       const state = string(entry, 'state');
@@ -78,6 +91,29 @@ export function occurrenceIn(
       return { ...common, event: 'access.revoked', principal: string(entry, 'by') };
     case 'request.break-glass':
       return { ...common, event: 'break-glass' };
+    case 'request.escalated': {
+      const step = number(entry, 'step');
+      const decide = entry['decide'] === true;
+      const groups = stringsOf(entry[decide ? 'deciders' : 'groups']);
+      // What was said and then not committed is said again: it is the same occurrence.
+      return {
+        ...common,
+        key: `escalated/${common.request}/${step}`,
+        event: 'request.escalated',
+        step,
+        decide,
+        groups,
+      };
+    }
+    case 'request.review-late':
+      return {
+        ...common,
+        key: `review-late/${common.request}`,
+        event: 'request.review-late',
+        dueAt: string(entry, 'dueAt'),
+        reviewers: number(entry, 'reviewers'),
+        given: number(entry, 'given'),
+      };
     default:
       return undefined;
   }
@@ -86,6 +122,15 @@ export function occurrenceIn(
 function string(entry: Entry, member: string): string | undefined {
   const value = entry[member];
   return typeof value === 'string' ? value : undefined;
+}
+
+function number(entry: Entry, member: string): number | undefined {
+  const value = entry[member];
+  return typeof value === 'number' ? value : undefined;
+}
+
+function stringsOf(value: unknown): string[] | undefined {
+  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : undefined;
 }
 
 function authorsOf(authors: unknown): string[] {

@@ -8,16 +8,17 @@ export interface PolicyConnection {
   readonly engine: string;
 }
 
+const invisible = /[\p{Cf}\p{Default_Ignorable_Code_Point}]/gu;
+
 /**
  * The form in which humans are compared. Two spellings of one identity must never count as two people, so case,
- * compatibility forms, white space around and invisible characters do not count. Empty = not known.
+ * compatibility forms, white space around and invisible characters do not count. Empty = not known. What has this form
+ * keeps it. Only ever used to refuse: whoever spells a name differently may be somebody else.
  */
 export function humanKey(human: string): string {
-  return human
-    .normalize('NFKC')
-    .replace(/\p{Cf}/gu, '')
-    .trim()
-    .toLowerCase();
+  const bare = human.normalize('NFKC').replace(invisible, '').trim().toLowerCase();
+  // What an invisible character kept apart may be one letter now.
+  return bare.normalize('NFKC');
 }
 
 export function principalUid(principal: Principal): TypeAndId {

@@ -61,15 +61,22 @@ export interface DoctorReport {
   readonly findings: readonly Finding[];
   readonly worst: Severity | undefined;
   /** Checks that could not be made. */
-  readonly skipped: readonly { readonly check: string; readonly why: string }[];
+  readonly skipped: readonly {
+    readonly check: string;
+    readonly why: string;
+    readonly connection?: string | undefined;
+  }[];
+  /** Set where the report is not the whole: only what is about these connections alone is in it. */
+  readonly limitedTo?: readonly string[] | undefined;
 }
 
-type Skip = (check: string, cause: unknown) => void;
+type Skip = (check: string, cause: unknown, connection?: string) => void;
 
 export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
   const { configuration, configurationFile, processors, storeUrl } = options;
-  const skipped: { check: string; why: string }[] = [];
-  const skip: Skip = (check, cause) => void skipped.push({ check, why: reasonOf(cause) });
+  const skipped: { check: string; why: string; connection?: string }[] = [];
+  const skip: Skip = (check, cause, connection) =>
+    void skipped.push({ check, why: reasonOf(cause), ...(connection === undefined ? {} : { connection }) });
   const found: Finding[] = [
     ...settingFindings(settingFacts(configuration, { configurationFile, processors, storeUrl })),
     ...ownCertificates(options, skip),
@@ -77,12 +84,23 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
     ...(await clocks(options, skip)),
   ];
   const masked: MaskedCatalogue[] = [];
-  for (const target of options.targets) found.push(...(await examine(options, target, masked, skip)));
+  for (const target of options.targets) {
+    const { name: connection } = target;
+    found.push(...(await examine(options, target, masked, skip)).map((finding) => ({ ...finding, connection })));
+  }
   // A rule may match on a connection that could not be read.
   if (masked.length === options.targets.length) found.push(...idleRuleFindings(configuration.masking, masked));
   else skip('masking-idle-rule', new CountersignError('target_unreachable', 'not every target could be read'));
   const findings = bySeverity(found.filter((finding) => !isIgnored(finding, configuration.doctor.ignore)));
   return { findings, worst: worstOf(findings), skipped };
+}
+
+/** What an administrator of these connections alone may read: what belongs to no connection, or to several, is left out. */
+export function reportAbout(report: DoctorReport, connections: readonly string[]): DoctorReport {
+  const isAbout = ({ connection }: { readonly connection?: string | undefined }) =>
+    connection !== undefined && connections.includes(connection);
+  const findings = report.findings.filter(isAbout);
+  return { findings, worst: worstOf(findings), skipped: report.skipped.filter(isAbout), limitedTo: connections };
 }
 
 /** Accounts alone, for the access review. */
@@ -123,7 +141,7 @@ async function examine(
     try {
       found.push(...(await work()));
     } catch (cause) {
-      skip(`${check} (connection ${target.name})`, cause);
+      skip(`${check} (connection ${target.name})`, cause, target.name);
     }
   };
   if (connection.tls.mode === 'disable') found.push(plainTarget(connection.name, connection.host));
@@ -237,6 +255,7 @@ async function storeFindings(options: DoctorOptions, skip: Skip): Promise<Findin
       check: 'break-glass-unreviewed',
       severity: 'medium',
       where: `request ${use.request} on ${use.connection}`,
+      connection: use.connection,
       what: `${use.human} broke the glass at ${use.at}; ${use.reviewsGiven} of ${use.reviewsNeeded} reviews are given`,
       why: 'an emergency that nobody looks at is a way around',
       remedy: 'have it reviewed',

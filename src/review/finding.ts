@@ -8,6 +8,8 @@ export interface Finding {
   readonly severity: Severity;
   /** A connection, a setting, a file: `connection crm: executor account cs_executor`. */
   readonly where: string;
+  /** The connection that it is about alone; left out = of the gateway, or of several. */
+  readonly connection?: string | undefined;
   readonly what: string;
   readonly why: string;
   readonly remedy: string;

@@ -77,13 +77,27 @@ export async function revokeCredentials(
   return rows.map(credentialOf);
 }
 
-/** Of these user names, those whose credential was revoked. */
-export async function revokedCredentials(store: StoreOrTransaction, users: readonly string[]): Promise<string[]> {
+/**
+ * Of the credentials with these user names, those that are revoked; and with `expiredBy` those whose time is up by then,
+ * other than runs' own.
+ */
+export async function endedCredentials(
+  store: StoreOrTransaction,
+  users: readonly string[],
+  expiredBy: Date | undefined,
+): Promise<StoredCredential[]> {
   if (users.length === 0) return [];
-  const { rows } = await sql<{ user_name: string }>`
-    select user_name from credentials
-     where user_name = any (${[...users]}::text[]) and revoked_at is not null`.execute(store);
-  return rows.map((row) => row.user_name);
+  const rows = await store
+    .selectFrom('credentials')
+    .selectAll()
+    .where('user_name', '=', sql<string>`any (${[...users]}::text[])`)
+    .where((row) => {
+      const isRevoked = row('revoked_at', 'is not', null);
+      if (expiredBy === undefined) return isRevoked;
+      return row.or([isRevoked, row.and([row('run_id', 'is', null), row('expires_at', '<=', expiredBy)])]);
+    })
+    .execute();
+  return rows.map(credentialOf);
 }
 
 /** Those of one principal, or all, that can still be used; newest first. */

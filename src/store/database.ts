@@ -73,6 +73,8 @@ export interface BreakGlassRecord {
   readonly reviewers: number;
   readonly reviewWithinMs: number;
   readonly duringQuietHours: boolean;
+  /** When it was said that its review is late; ISO 8601. */
+  readonly lateAt?: string | undefined;
 }
 
 export interface RequestsTable {

@@ -44,18 +44,19 @@ export async function insertLeaver(
   return leaverOf(row);
 }
 
-/** @returns whether there was one */
+/** @returns the one that was there */
 export async function deleteLeaver(
   store: StoreOrTransaction,
   principalId: string,
   source: LeaverSource,
-): Promise<boolean> {
-  const result = await store
+): Promise<StoredLeaver | undefined> {
+  const row = await store
     .deleteFrom('leavers')
     .where('principal_id', '=', principalId)
     .where('source', '=', source)
+    .returningAll()
     .executeTakeFirst();
-  return result.numDeletedRows > 0n;
+  return row === undefined ? undefined : leaverOf(row);
 }
 
 export async function finishLeaver(store: Store, leaver: StoredLeaver): Promise<void> {

@@ -40,6 +40,22 @@ export async function insertNotifications(store: StoreOrTransaction, rows: reado
     .execute();
 }
 
+/** Which of these the receiver has, in whatever state. */
+export async function knownNotifications(
+  store: StoreOrTransaction,
+  receiver: string,
+  rows: readonly { readonly dedupe: string }[],
+): Promise<ReadonlySet<string>> {
+  if (rows.length === 0) return new Set();
+  const found = await store
+    .selectFrom('notifications')
+    .select('dedupe')
+    .where('receiver', '=', receiver)
+    .where('dedupe', '=', sql<string>`any(${rows.map(({ dedupe }) => dedupe)})`)
+    .execute();
+  return new Set(found.map(({ dedupe }) => dedupe));
+}
+
 export async function countWaiting(store: StoreOrTransaction, receiver: string): Promise<number> {
   const row = await store
     .selectFrom('notifications')
@@ -108,8 +124,21 @@ export async function postpone(
     .execute();
 }
 
-export async function forgetEnded(store: StoreOrTransaction, before: Date): Promise<void> {
-  await store.deleteFrom('notifications').where('state', '<>', 'waiting').where('ended_at', '<', before).execute();
+/** Also what waits for a receiver that is none of these any more. */
+export async function forgetEnded(
+  store: StoreOrTransaction,
+  before: Date,
+  receivers: readonly string[],
+): Promise<void> {
+  await store
+    .deleteFrom('notifications')
+    .where((row) =>
+      row.or([
+        row.and([row('state', '<>', 'waiting'), row('ended_at', '<', before)]),
+        row.and([row('receiver', 'not in', [...receivers]), row('created_at', '<', before)]),
+      ]),
+    )
+    .execute();
 }
 
 export interface ReceiverCounts {
@@ -162,15 +191,22 @@ export async function expiringRequests(
   );
 }
 
+export interface RequestOrigin {
+  readonly kind: RequestKind;
+  readonly connection: string;
+  readonly requester_human: string;
+  readonly authors: readonly { readonly human: string }[];
+}
+
 /** By id: where requests belong, and whose they are. */
 export async function requestOrigins(
   store: StoreOrTransaction,
   ids: readonly string[],
-): Promise<Map<string, { readonly connection: string; readonly requester_human: string }>> {
+): Promise<Map<string, RequestOrigin>> {
   if (ids.length === 0) return new Map();
   const rows = await store
     .selectFrom('requests')
-    .select(['id', 'connection', 'requester_human'])
+    .select(['id', 'kind', 'connection', 'requester_human', 'authors'])
     .where('id', 'in', ids)
     .execute();
   return new Map(rows.map((row) => [row.id, row]));

@@ -64,6 +64,17 @@ export async function findPrincipal(store: StoreOrTransaction, id: string): Prom
   return row === undefined ? undefined : principalOf(row);
 }
 
+/** Those with these ids that were ever seen. */
+export async function findPrincipals(store: StoreOrTransaction, ids: readonly string[]): Promise<StoredPrincipal[]> {
+  if (ids.length === 0) return [];
+  const rows = await store
+    .selectFrom('principals')
+    .selectAll()
+    .where('id', '=', sql<string>`any (${[...ids]}::text[])`)
+    .execute();
+  return rows.map(principalOf);
+}
+
 /** By id. */
 export async function listPrincipals(store: StoreOrTransaction): Promise<StoredPrincipal[]> {
   const rows = await store.selectFrom('principals').selectAll().orderBy('id').execute();

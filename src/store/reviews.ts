@@ -80,6 +80,21 @@ export async function unconfirmedRequests(store: StoreOrTransaction): Promise<Re
   return found.filter((request) => request !== undefined);
 }
 
+/** Ids of those that should have been confirmed by now, and of which that was not said yet; the latest last. */
+export async function lateReviews(store: StoreOrTransaction, now: Date, limit: number): Promise<string[]> {
+  const rows = await store
+    .selectFrom('requests')
+    .select('id')
+    .where('break_glass', 'is not', null)
+    .where('confirmed_at', 'is', null)
+    .where('review_due_at', '<=', now)
+    .where(sql<boolean>`break_glass ->> 'lateAt' is null`)
+    .orderBy('review_due_at')
+    .limit(limit)
+    .execute();
+  return rows.map(({ id }) => id);
+}
+
 /** Humans who executed what was approved: of a run its executor, otherwise whoever used the grant. */
 export async function executorsOf(store: StoreOrTransaction, requestId: string): Promise<string[]> {
   const { rows } = await sql<{ human: string }>`

@@ -106,6 +106,21 @@ export async function findScimPrincipal(
   return row === undefined ? undefined : userOf(row);
 }
 
+/** Of these keys of principals, those of active users. */
+export async function activePrincipalsAmong(
+  store: StoreOrTransaction,
+  principalKeys: readonly string[],
+): Promise<ReadonlySet<string>> {
+  if (principalKeys.length === 0) return new Set();
+  const rows = await store
+    .selectFrom('scim_users')
+    .select('principal_key')
+    .where('principal_key', '=', sql<string>`any (${[...principalKeys]}::text[])`)
+    .where('active', '=', true)
+    .execute();
+  return new Set(rows.map((row) => row.principal_key));
+}
+
 export async function deleteScimUser(transaction: Transaction<Database>, id: string): Promise<void> {
   await transaction.deleteFrom('scim_users').where('id', '=', id).execute();
 }

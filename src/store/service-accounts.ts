@@ -1,5 +1,5 @@
 /** Service accounts and their keys: rows in, records out. The rules are in `identity/service-accounts.ts`. */
-import type { Selectable, Transaction } from 'kysely';
+import { sql, type Selectable, type Transaction } from 'kysely';
 import type { Database, ServiceAccountKeysTable, ServiceAccountsTable, StoreOrTransaction } from './database.ts';
 
 export interface ServiceAccountRecord {
@@ -71,6 +71,20 @@ export async function lockServiceAccount(
   return row === undefined ? undefined : accountOf(row);
 }
 
+/** Those of these names that there are. */
+export async function serviceAccountsNamed(
+  store: StoreOrTransaction,
+  names: readonly string[],
+): Promise<ServiceAccountRecord[]> {
+  if (names.length === 0) return [];
+  const rows = await store
+    .selectFrom('service_accounts')
+    .selectAll()
+    .where('name', '=', sql<string>`any (${[...names]}::text[])`)
+    .execute();
+  return rows.map(accountOf);
+}
+
 /** By name. */
 export async function listServiceAccounts(store: StoreOrTransaction): Promise<ServiceAccountRecord[]> {
   const rows = await store.selectFrom('service_accounts').selectAll().orderBy('name').execute();
@@ -132,28 +146,20 @@ export async function touchKey(store: StoreOrTransaction, id: string, usedAt: Da
   await store.updateTable('service_account_keys').set({ last_used_at: usedAt }).where('id', '=', id).execute();
 }
 
-/** Of the keys with these hashes, the hashes of those that were revoked. */
-export async function revokedAmong(store: StoreOrTransaction, hashes: readonly string[]): Promise<string[]> {
+/** Of the keys with these hashes, those that are revoked or whose time is up. */
+export async function endedKeys(
+  store: StoreOrTransaction,
+  hashes: readonly string[],
+  now: Date,
+): Promise<(ServiceAccountKey & { readonly secretHash: string })[]> {
   if (hashes.length === 0) return [];
   const rows = await store
     .selectFrom('service_account_keys')
-    .select('secret_hash')
-    .where('secret_hash', 'in', [...hashes])
-    .where('revoked_at', 'is not', null)
+    .selectAll()
+    .where('secret_hash', '=', sql<string>`any (${[...hashes]}::text[])`)
+    .where((row) => row.or([row('revoked_at', 'is not', null), row('expires_at', '<=', now)]))
     .execute();
-  return rows.map((row) => row.secret_hash);
-}
-
-/** Of these accounts, those that are disabled. */
-export async function disabledAmong(store: StoreOrTransaction, names: readonly string[]): Promise<string[]> {
-  if (names.length === 0) return [];
-  const rows = await store
-    .selectFrom('service_accounts')
-    .select('name')
-    .where('name', 'in', [...names])
-    .where('disabled_at', 'is not', null)
-    .execute();
-  return rows.map(({ name }) => name);
+  return rows.map((row) => ({ ...keyOf(row), secretHash: row.secret_hash }));
 }
 
 function changesOf(account: ServiceAccountRecord) {

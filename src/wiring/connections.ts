@@ -13,8 +13,38 @@ export interface Wired extends WiredConnection {
   readonly policy: PolicyConnection;
 }
 
+/** Those that there are now, by name. */
+export class Connections {
+  readonly #wired: ReadonlyMap<string, WiredConnection>;
+  readonly #known = new WeakMap<WiredConnection, Wired>();
+
+  /** @param wired follows every change by itself */
+  constructor(wired: ReadonlyMap<string, WiredConnection>) {
+    this.#wired = wired;
+  }
+
+  get names(): readonly string[] {
+    return [...this.#wired.keys()];
+  }
+
+  get(name: string): Wired | undefined {
+    const wired = this.#wired.get(name);
+    if (wired === undefined) return undefined;
+    const known = this.#known.get(wired) ?? withPlanning(wired);
+    this.#known.set(wired, known);
+    return known;
+  }
+
+  /** @throws CountersignError `connection_unknown` */
+  need(name: string): Wired {
+    const one = this.get(name);
+    if (one !== undefined) return one;
+    throw new CountersignError('connection_unknown', `there is no connection ${JSON.stringify(name)}`);
+  }
+}
+
 /** What its own planning needs of a connection. */
-export function withPlanning({ configuration, target, listener }: WiredConnection): Wired {
+function withPlanning({ configuration, target, listener }: WiredConnection): Wired {
   const { name, labels, engine, searchPath } = configuration;
   const { gate } = listener;
   return {
@@ -35,13 +65,14 @@ export function withPlanning({ configuration, target, listener }: WiredConnectio
 }
 
 /** A target that cannot be asked hides its columns, not its connection. */
-export async function describeConnection({ listener, configuration }: Wired): Promise<ApiConnection> {
+export async function describeConnection({ listener, configuration }: Wired): Promise<Omit<ApiConnection, 'origin'>> {
   const { gate } = listener;
   const { name, engine, labels, host, port, database, tls } = configuration;
   const facts = { name, engine, labels, target: { host, port, database, tls: tls.mode } };
   const snapshot = await gate.refresh().catch(asCountersignError);
   if (snapshot instanceof CountersignError) {
-    return { ...facts, masks: [], problem: { code: snapshot.code, message: snapshot.message } };
+    const { code, message, hint } = snapshot;
+    return { ...facts, masks: [], problem: { code, message, hint } };
   }
   const masks = snapshot.catalogue.relations.flatMap((relation) =>
     relation.columns.flatMap((column) => {
@@ -52,12 +83,4 @@ export async function describeConnection({ listener, configuration }: Wired): Pr
     }),
   );
   return { ...facts, masks, problem: null };
-}
-
-/** @throws CountersignError `connection_unknown` */
-export function need(wired: ReadonlyMap<string, Wired>, name: string): Wired {
-  const one = wired.get(name);
-  if (one === undefined)
-    throw new CountersignError('connection_unknown', `there is no connection ${JSON.stringify(name)}`);
-  return one;
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { loadConfiguration, readSecret } from '../config/load.ts';
-import { rulesOf } from '../config/rules.ts';
+import { rulesInForce } from '../approvals/rule-service.ts';
+import { rulesOf, withRules } from '../config/rules.ts';
 import { LiveRules } from '../gateway/data-plane.ts';
 import { examination } from '../gateway/examination.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -9,14 +10,14 @@ import { runDoctor, type DoctorReport } from '../review/doctor.ts';
 import { loadParser } from '../sql/parse.ts';
 import { openStore } from '../store/database.ts';
 
-/** `countersign doctor --config FILE`: looks at the file, its targets and its control store, and starts nothing. */
+/** `countersign doctor --config FILE`: looks at the file, its targets and its control store with the connections
+ * that were added there, and starts nothing. */
 export async function doctor(configFile: string): Promise<DoctorReport> {
-  const configuration = loadConfiguration(configFile);
+  const file = loadConfiguration(configFile);
+  const fileRules = rulesOf(file);
   await loadParser();
-  // Masks are worked out and none is made: any key will do.
-  const rules = new LiveRules(configuration, randomBytes(32));
-  const connections = rules.wire(systemClock);
-  const { store } = openStore(readSecret(configuration.store.url), { maxConnections: 2 });
+  let rules: LiveRules | undefined;
+  const { store } = openStore(readSecret(file.store.url), { maxConnections: 2 });
   try {
     const reached = await store
       .selectFrom('principals')
@@ -29,19 +30,23 @@ export async function doctor(configFile: string): Promise<DoctorReport> {
           unreachable: `the control store cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
         }),
       );
+    const { connections } = 'unreachable' in reached ? fileRules : (await rulesInForce(reached, fileRules)).rules;
+    const configuration = withRules(file, { ...fileRules, connections });
+    // Masks are worked out and none is made: any key will do.
+    rules = new LiveRules(configuration, { hashKey: randomBytes(32), clock: systemClock });
     return await runDoctor(
       examination({
         configuration,
         configurationFile: configFile,
-        connections,
+        connections: rules.connections,
         store: reached,
         now: Date.now,
         keyOf: humanKey,
-        fileRules: rulesOf(configuration),
+        fileRules,
       }),
     );
   } finally {
-    for (const { target } of connections.values()) await target.close();
+    for (const { target } of rules?.connections.values() ?? []) await target.close();
     await store.destroy();
   }
 }

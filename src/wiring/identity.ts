@@ -63,6 +63,7 @@ export async function wireIdentity(parts: IdentityParts) {
     clock,
     ownerUnseenMs,
     managedGroups: async (principalId) => scim?.directory.groupsOf(principalId),
+    managedAmong: async (principalIds) => scim?.directory.managedAmong(principalIds) ?? new Set(),
   });
   const current = (principal: Principal) => access.current(principal);
   const leavers: Leavers = new Leavers({
@@ -70,8 +71,8 @@ export async function wireIdentity(parts: IdentityParts) {
     record,
     humanKey: (human) => humans.keyOf(human),
     steps: {
-      endWebSessions: (id, reason) => webSessions.endAllOf(id, reason),
-      revokeCredentials: (id) => credentials.revokeAllOf(id, 'countersign'),
+      endWebSessions: (id, reason, within) => webSessions.endAllOf(id, reason, within),
+      revokeCredentials: (id, within) => credentials.revokeAllOf(id, 'countersign', within),
       endSessions: (principalId, error) => endSessions({ principalId }, error),
       withdrawRequest,
       voidGrant,
@@ -147,6 +148,9 @@ export async function wireIdentity(parts: IdentityParts) {
       credentials.forgetCredential(credentialUser);
       return endSessions({ credentialUser }, error);
     },
+    endAccount: (principalId, error) => endSessions({ principalId }, error),
+    endedAccounts: (names) => access.endedAmong(names),
+    endsWithLogin: configuration.credentials.endSessions,
   });
   const accounts = new ServiceAccounts({
     store,

@@ -1,8 +1,9 @@
 /** What looks back at who could do what, and at what was done: executions, access reviews, doctor; and who is told. */
+import type { BreakGlassService } from '../approvals/break-glass.ts';
 import type { TransparencyLog } from '../audit/log.ts';
 import type { RuleSet } from '../config/rules-schema.ts';
 import type { CountersignError } from '../errors.ts';
-import type { LiveRules, WiredConnection } from '../gateway/data-plane.ts';
+import type { LiveRules } from '../gateway/data-plane.ts';
 import { accessWorld, examination, unapprovedOf } from '../gateway/examination.ts';
 import type { Humans } from '../identity/humans.ts';
 import type { Json } from '../lib/canonical-json.ts';
@@ -24,7 +25,7 @@ export interface ReviewParts {
   readonly humans: Humans;
   readonly record: (entry: { readonly type: string; readonly [member: string]: Json | undefined }) => Promise<void>;
   readonly rules: LiveRules;
-  readonly connections: ReadonlyMap<string, WiredConnection>;
+  readonly breakGlass: BreakGlassService;
   readonly fileRules: RuleSet;
   readonly configurationFile: string | undefined;
   readonly publicUrl: () => string;
@@ -33,7 +34,7 @@ export interface ReviewParts {
 }
 
 export function wireReview(parts: ReviewParts) {
-  const { store, log, node, clock, humans, record, rules, connections, fileRules } = parts;
+  const { store, log, node, clock, humans, record, rules, fileRules } = parts;
   const { configurationFile, publicUrl, note, onError } = parts;
   const keyOf = (human: string) => humans.keyOf(human);
   const executions = new Executions({
@@ -46,7 +47,7 @@ export function wireReview(parts: ReviewParts) {
     examination({
       configuration: rules.configuration,
       configurationFile,
-      connections,
+      connections: rules.connections,
       store,
       now: () => clock.now(),
       keyOf,
@@ -73,6 +74,7 @@ export function wireReview(parts: ReviewParts) {
     clock,
     configuration: () => rules.configuration,
     keyOf,
+    mayReview: (requestId, asker) => parts.breakGlass.mayReview(requestId, asker),
     publicUrl,
     note,
     onError,

@@ -86,7 +86,6 @@ function onError(cause: unknown): CountersignError {
 interface Running {
   readonly plane: DataPlane;
   readonly rules: LiveRules;
-  readonly connections: ReturnType<LiveRules['wire']>;
   readonly log: RemoteLog;
 }
 
@@ -94,14 +93,16 @@ async function start(configuration: Configuration): Promise<Running> {
   await loadParser();
   const keys = openKeys(path.join(configuration.dataDirectory, 'keys'));
   const log = new RemoteLog(new net.Socket({ fd: logFd, readable: true, writable: true }));
-  const rules = new LiveRules(configuration, keys.secret('masking-hash.key'));
-  const connections = rules.wire(systemClock, (connection) => send({ kind: 'expire', connection }));
+  const rules = new LiveRules(configuration, {
+    hashKey: keys.secret('masking-hash.key'),
+    clock: systemClock,
+    onChanged: (connection) => send({ kind: 'expire', connection }),
+  });
   const plane = await DataPlane.start({
     configuration,
     keys,
     clock: systemClock,
     rules,
-    connections,
     authenticator: { credential: (user) => call('credential', user), token: (jwt) => call('token', jwt) },
     controlPlane,
     log,
@@ -109,13 +110,13 @@ async function start(configuration: Configuration): Promise<Running> {
     cancelElsewhere: (processId, secretKey) => send({ kind: 'cancel', processId, secretKey }),
     onError,
   });
-  return { plane, rules, connections, log };
+  return { plane, rules, log };
 }
 
-async function stop({ plane, connections, log }: Running): Promise<void> {
+async function stop({ plane, rules, log }: Running): Promise<void> {
   await plane.close();
   await log.flush();
-  for (const { target } of connections.values()) await target.close();
+  for (const { target } of rules.connections.values()) await target.close();
 }
 
 let running: Running | undefined;
@@ -155,7 +156,7 @@ async function receive(message: ToWorker, socket: net.Socket | undefined): Promi
       }
       return;
     case 'expire':
-      running?.connections.get(message.connection)?.listener.gate.expire();
+      running?.rules.connections.get(message.connection)?.listener.gate.expire();
       return;
     case 'close':
       if (running !== undefined) await stop(running);

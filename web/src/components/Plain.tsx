@@ -1,5 +1,6 @@
 /** Text that somebody else wrote: a title, a comment, a name. Isolated from its surroundings, nothing in it hidden. */
-import { codePoint, piecesOf, type TextPiece } from '../lib/odd-characters.ts';
+import { codePoint } from '../../../src/lib/hidden-characters.ts';
+import { piecesOf, type TextPiece } from '../lib/odd-characters.ts';
 
 export function Plain({ text }: { readonly text: string }) {
   return (

@@ -1,27 +1,16 @@
 /** Change the rules: edit, see the difference, and apply it or ask for it. What gets wider is decided by somebody else. */
-import { Alert, Button, Group, Select, Stack, Text, TextInput } from '@mantine/core';
+import { Button, Group, Select, Stack, Text, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { useNavigate } from 'react-router';
-import { api } from '../lib/api.ts';
-import type { Policies, PolicyChange } from '../lib/policy.ts';
+import { changeRules, type Policies } from '../lib/policy.ts';
 import { changedFiles, problemsIn, rulesFile, ruleTexts } from '../lib/rule-files.ts';
 import { nameOf, useWho } from '../lib/who.ts';
 import { ActionButton } from './ActionButton.tsx';
 import { Editor } from './Editor.tsx';
 import { Failure } from './Failure.tsx';
 import { Problems } from './Problems.tsx';
-import { RuleChanges } from './RuleChanges.tsx';
-
-interface RuleAnswer {
-  readonly outcome: 'unchanged' | 'dry-run' | 'applied' | 'requested';
-  readonly effect: PolicyChange['effect'];
-  readonly changes: readonly PolicyChange[];
-  readonly connections: readonly string[];
-  readonly warnings: readonly string[];
-  readonly version?: number;
-  readonly request?: string;
-}
+import { RuleOutcome } from './RuleOutcome.tsx';
 
 export interface RulesEditorProps {
   readonly policies: Policies;
@@ -40,8 +29,7 @@ export function RulesEditor({ policies, onDone }: RulesEditorProps) {
   const [file, setFile] = useState(rulesFile);
   const [message, setMessage] = useState('');
   const files = changedFiles(before, texts);
-  const send = (dryRun: boolean) =>
-    api<RuleAnswer>('/policies', { method: 'POST', body: { files, message, dryRun, base } });
+  const send = (dryRun: boolean) => changeRules({ files, message, dryRun, base });
   const look = useMutation({ mutationFn: () => send(true) });
   const apply = useMutation({
     mutationFn: () => send(false),
@@ -84,7 +72,7 @@ export function RulesEditor({ policies, onDone }: RulesEditorProps) {
       </Text>
       {error !== null && problems.length === 0 && <Failure error={error} />}
       {problems.length > 0 && <Problems title="The rules are not valid" problems={problems} />}
-      {shown !== undefined && <Outcome answer={shown} />}
+      {shown !== undefined && <RuleOutcome answer={shown} />}
       {shown !== undefined && shown.changes.length > 0 && (
         <TextInput
           label="Why"
@@ -121,27 +109,5 @@ export function RulesEditor({ policies, onDone }: RulesEditorProps) {
         )}
       </Group>
     </Stack>
-  );
-}
-
-function Outcome({ answer }: { readonly answer: RuleAnswer }) {
-  const { changes, effect, connections, warnings } = answer;
-  if (changes.length === 0) return <Alert title="This changes nothing." variant="light" />;
-  return (
-    <Alert
-      color={effect === 'wider' ? 'yellow' : 'green'}
-      variant="light"
-      title={effect === 'wider' ? 'Something gets wider: somebody else has to approve it' : 'Nothing gets wider'}
-    >
-      <RuleChanges changes={changes} />
-      <Text size="sm" mt="xs">
-        On {connections.join(', ')}.
-      </Text>
-      {warnings.map((warning, index) => (
-        <Text key={index} size="sm">
-          {warning}
-        </Text>
-      ))}
-    </Alert>
   );
 }

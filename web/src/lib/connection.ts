@@ -43,7 +43,9 @@ export interface Connection {
   readonly labels: Labels;
   readonly target: { readonly host: string; readonly port: number; readonly database: string; readonly tls: string };
   readonly masks: readonly { readonly column: string; readonly mask: string; readonly rule: string }[];
-  readonly problem: { readonly code: string; readonly message: string } | null;
+  readonly problem: { readonly code: string; readonly message: string; readonly hint?: string } | null;
+  /** Whose it is: the configuration file's, or of the rules. */
+  readonly origin: 'file' | 'rules';
   readonly duties: readonly Duty[];
 }
 

@@ -2,6 +2,7 @@
  * Characters that make a text look like something else than it is. What is shown is what runs, so they are shown:
  * controls, invisible and direction-changing ones by their code point; letters that look like Latin ones are marked.
  */
+import { hiddenCharacter } from '../../../src/lib/hidden-characters.ts';
 
 export interface TextPiece {
   readonly text: string;
@@ -9,23 +10,14 @@ export interface TextPiece {
   readonly kind: 'plain' | 'hidden' | 'lookalike';
 }
 
-// Controls (but line feed and tab), formats (bidi, zero width, tags), separators that are no plain space, fillers that
-// draw nothing, variation selectors, surrogates and private use.
-const hidden =
-  /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]|(?! )\p{Zs}|\u034f|[\u115f\u1160\u3164\uffa0]|[\u17b4\u17b5]|[\u180b-\u180f]|[\ufe00-\ufe0f]|[\u{e0100}-\u{e01ef}]/u;
 /** Letters of other scripts that share shapes with Latin; wide forms; quotes, dashes and strokes that are no operators. */
 const lookalike =
   /[\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Armenian}\p{Script=Cherokee}\p{Script=Lisu}\uff01-\uff5e]|[\u2010-\u2015\u2018-\u201f\u2024\u2044\u2215\u037e\u02bc\ua789]/u;
 
 export function kindOf(character: string): TextPiece['kind'] {
   if (character === '\n' || character === '\t') return 'plain';
-  if (hidden.test(character)) return 'hidden';
+  if (hiddenCharacter.test(character)) return 'hidden';
   return lookalike.test(character) ? 'lookalike' : 'plain';
-}
-
-/** `U+202E`. */
-export function codePoint(character: string): string {
-  return `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}`;
 }
 
 /** The text in pieces of one kind; a hidden character is a piece of its own. */

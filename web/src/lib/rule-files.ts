@@ -9,8 +9,8 @@ export interface RuleText {
 
 export const rulesFile = 'rules.yaml';
 
-export function ruleTexts({ bindings, masking, workflows, policies }: RuleSet): RuleText[] {
-  const rules = { bindings, masking, workflows, policies: { defaults: policies.defaults } };
+export function ruleTexts({ connections, bindings, masking, workflows, policies }: RuleSet): RuleText[] {
+  const rules = { connections, bindings, masking, workflows, policies: { defaults: policies.defaults } };
   return [{ name: rulesFile, text: stringify(rules, { lineWidth: 0 }) }, ...policies.files];
 }
 

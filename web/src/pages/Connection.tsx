@@ -1,4 +1,4 @@
-import { Alert, Paper, Table, Text } from '@mantine/core';
+import { Alert, Group, Paper, Table, Text } from '@mantine/core';
 import { IconPlugConnected } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useParams } from 'react-router';
@@ -10,6 +10,7 @@ import { Inherited } from '../components/Inherited.tsx';
 import { Labels } from '../components/Labels.tsx';
 import { Loaded } from '../components/Loaded.tsx';
 import { Page } from '../components/Page.tsx';
+import { RemoveConnection } from '../components/RemoveConnection.tsx';
 import { Section } from '../components/Section.tsx';
 import { Sheet } from '../components/Sheet.tsx';
 import { api } from '../lib/api.ts';
@@ -32,27 +33,30 @@ export function ConnectionPage() {
 }
 
 function Shown({ connection }: { readonly connection: ConnectionDetail }) {
-  const { name, engine, labels, target, duties, masks, problem, inherits } = connection;
+  const { name, engine, labels, target, duties, masks, problem, origin, inherits } = connection;
   const test = useMutation<Reached>({
     mutationFn: () => api(`/connections/${encodeURIComponent(name)}/test`, { method: 'POST', body: {} }),
   });
-  const whyNot = duties.includes('admin')
+  const whyNot = duties.some((duty) => duty === 'admin' || duty === 'approver')
     ? undefined
-    : `This needs the duty admin on ${name}; yours: ${duties.join(', ')}.`;
+    : `This needs the duty admin or approver on ${name}; yours: ${duties.join(', ')}.`;
   return (
     <Page
       title={name}
       lead={<Labels labels={labels} />}
       actions={
-        <ActionButton
-          variant="default"
-          why={whyNot}
-          loading={test.isPending}
-          onClick={() => test.mutate()}
-          leftSection={<IconPlugConnected size={16} aria-hidden />}
-        >
-          Test the connection
-        </ActionButton>
+        <Group gap="xs">
+          <RemoveConnection name={name} origin={origin} />
+          <ActionButton
+            variant="default"
+            why={whyNot}
+            loading={test.isPending}
+            onClick={() => test.mutate()}
+            leftSection={<IconPlugConnected size={16} aria-hidden />}
+          >
+            Test the connection
+          </ActionButton>
+        </Group>
       }
     >
       {test.error !== null && <Failure error={test.error} />}
@@ -64,6 +68,7 @@ function Shown({ connection }: { readonly connection: ConnectionDetail }) {
       {problem !== null && (
         <Alert color="red" variant="light" title="The target could not be asked">
           <Text size="sm">{problem.message}</Text>
+          {problem.hint !== undefined && <Text size="sm">{problem.hint}</Text>}
         </Alert>
       )}
       <Paper className="card" p="md">
@@ -73,6 +78,7 @@ function Shown({ connection }: { readonly connection: ConnectionDetail }) {
             ['Address', `${target.host}:${target.port}`],
             ['Database', target.database],
             ['TLS', target.tls],
+            ['Stands in', origin === 'file' ? 'the configuration file' : 'the rules'],
             ['Your duties', duties.join(', ')],
             ...(duties.includes('auditor')
               ? [

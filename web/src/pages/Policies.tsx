@@ -19,17 +19,21 @@ import { RulesEditor } from '../components/RulesEditor.tsx';
 import { api, withQuery } from '../lib/api.ts';
 import { approvalsText, type Labels as LabelSet } from '../lib/connection.ts';
 import { moment } from '../lib/format.ts';
-import type { Policies, PolicyChange, PolicyVersion, RuleSet } from '../lib/policy.ts';
-import { dutiesOf, useWho } from '../lib/who.ts';
+import {
+  policiesQuery,
+  whyNotChangeRules,
+  type Policies,
+  type PolicyChange,
+  type PolicyVersion,
+  type RuleSet,
+} from '../lib/policy.ts';
+import { useWho } from '../lib/who.ts';
 
 export function PoliciesPage() {
   const [view, setView] = useSearchParams();
   const tab = view.get('tab') ?? 'rules';
-  const mayChange = dutiesOf(useWho()).some((duty) => duty === 'admin' || duty === 'approver');
-  const query = useQuery({
-    queryKey: ['requests', 'policies'],
-    queryFn: ({ signal }) => api<Policies>('/policies', { signal }),
-  });
+  const whyNot = whyNotChangeRules(useWho());
+  const query = useQuery(policiesQuery);
   return (
     <Page
       title="Policies"
@@ -44,11 +48,7 @@ export function PoliciesPage() {
           <ActionButton
             leftSection={<IconEdit size={16} aria-hidden />}
             variant="default"
-            why={
-              mayChange
-                ? undefined
-                : 'Changing the rules needs the duty admin or approver on every connection that it touches.'
-            }
+            why={whyNot}
             onClick={() => setView({ tab: 'edit' })}
           >
             Change the rules
