@@ -189,6 +189,18 @@ it('other labels end its sessions, and the next ones have what the new labels br
   await put([billing()]);
 });
 
+it('a credential for it is for whoever holds a duty there, and for no other name', async () => {
+  const issue = (who: Who, connection: string) => harness.api<Answer>(who, 'POST', '/credentials', { connection });
+  assert.equal((await issue('designer', 'billing')).status, 200);
+  for (const [who, connection] of [
+    ['nobody', 'billing'],
+    ['designer', 'elsewhere'],
+    ['designer', '__proto__'],
+  ] as const) {
+    assert.equal((await issue(who, connection)).body.error?.code, 'connection_unknown', `${who} ${connection}`);
+  }
+});
+
 it('to remove it needs nobody else, ends its sessions, and what waits there comes to nothing', async () => {
   const { client, ended } = await connect('designer');
   await client.query('select 1');

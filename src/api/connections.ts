@@ -34,7 +34,7 @@ export const connectionRoutes =
     api.get<ConnectionParams>('/connections/:name', async (request) => {
       const principal = await caller(request, services);
       const { name } = request.params;
-      if (services.dutiesOn(principal, name).length === 0) throw unknown(name);
+      if (services.dutiesOn(principal, name).length === 0) throw unknownConnection(name);
       const connection = await described(principal, name);
       return { ...connection, inherits: services.inheritedBy(connection.labels) };
     });
@@ -57,7 +57,7 @@ export const connectionRoutes =
       const principal = await caller(request, services);
       const { name } = request.params;
       const duties = services.dutiesOn(principal, name);
-      if (duties.length === 0) throw unknown(name);
+      if (duties.length === 0) throw unknownConnection(name);
       needDuty(principal, duties, ['admin', 'approver'], 'test a connection');
       let test = testing.get(name);
       if (test === undefined) {
@@ -68,7 +68,8 @@ export const connectionRoutes =
     });
   };
 
-function unknown(name: string): CountersignError {
+/** The same words whether there is none of that name or it is not for them. */
+export function unknownConnection(name: string): CountersignError {
   return new CountersignError('connection_unknown', `you hold no duty on a connection ${JSON.stringify(name)}`, {
     hint: "'countersign connections' lists those where you do",
   });

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify';
 import { caller } from './caller.ts';
+import { unknownConnection } from './connections.ts';
 import type { ApiServices } from './services.ts';
 
 /** Who am I, how do I log in, and database credentials for myself. */
@@ -30,13 +31,16 @@ export const principalRoutes =
           body: {
             type: 'object',
             additionalProperties: false,
-            properties: { connection: { type: 'string' }, ttlMs: { type: 'integer', minimum: 1_000 } },
+            properties: { connection: { type: 'string', maxLength: 63 }, ttlMs: { type: 'integer', minimum: 1_000 } },
           },
         },
       },
       async (request) => {
         const principal = await caller(request, services);
         const { connection, ttlMs } = request.body;
+        if (connection !== undefined && services.dutiesOn(principal, connection).length === 0) {
+          throw unknownConnection(connection);
+        }
         const credential = await services.issueCredential(principal, connection, ttlMs);
         return { ...credential, expiresAt: credential.expiresAt.toISOString(), gateway: services.gateway, connection };
       },

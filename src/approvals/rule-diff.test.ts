@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { rulesFromFiles } from '../config/rules.ts';
 import type { RuleSet } from '../config/rules-schema.ts';
 import { CountersignError } from '../errors.ts';
-import { checkRules } from './rule-check.ts';
+import { checkRules, warningsOf } from './rule-check.ts';
 import { ruleDiff } from './rule-diff.ts';
 
 const empty: RuleSet = {
@@ -269,4 +269,56 @@ void test('files: parts that are not named stay, several are put together, and m
   wrong('t.txt', 'x', /t\.txt/);
   wrong('b.yaml', 'bindings: [{ group: g, duties: [designer, executor, auditor] }]', /nobody could decide.*crm/);
   wrong('b.yaml', 'bindings: [{ group: g, duties: [admin], labels: { env: prod } }]', /nobody could decide.*crm/);
+});
+
+void test('connections: a new one, and any other thing about one, is wider; only one less is narrower', () => {
+  const one = {
+    name: 'erp',
+    engine: 'postgres',
+    host: 'db.example.com',
+    port: 5432,
+    database: 'erp',
+    labels: { env: 'test' },
+    searchPath: ['public'],
+    tls: { mode: 'verify-full' },
+    users: { gateway: 'g', designer: 'd', executor: 'e' },
+  };
+  const other = { ...one, name: 'hr' };
+  const having = (...connections: object[]) => rules(JSON.stringify({ connections }));
+  both(having(), having(one), 'wider', 'narrower', 'a connection');
+  both(having(one), having(one, other), 'wider', 'narrower', 'one more');
+  assert.equal(effectOf(having(one, other), having(other, one)), 'same');
+  for (const change of [
+    { host: 'db.example.org' },
+    { port: 5433 },
+    { database: 'hr' },
+    { labels: {} },
+    { labels: { env: 'test', data: 'personal' } },
+    { searchPath: ['public', 'hr'] },
+    { tls: { mode: 'verify-full', serverName: 'other' } },
+    { tls: { mode: 'verify-full', negotiation: 'direct' } },
+    { users: { ...one.users, gateway: 'x' } },
+    { users: { ...one.users, designer: 'x' } },
+    { users: { ...one.users, executor: 'x' } },
+    { name: 'crm' },
+  ]) {
+    both(having(one), having({ ...one, ...change }), 'wider', 'wider', JSON.stringify(change));
+    // What is decided on is said: the change names what is new.
+    const said = JSON.stringify(ruleDiff(having(one), having({ ...one, ...change })));
+    const value = JSON.stringify(Object.values(change)[0]).match(/\w+(?=\W*$)/)?.[0] ?? 'none';
+    assert.ok(said.includes(value), `${JSON.stringify(change)}: ${said}`);
+  }
+  const masked = rules(
+    `${JSON.stringify({ connections: [one] }).slice(1, -1)}\n`.replace(/^"connections":/, 'connections: ') +
+      'masking: [{ name: pii, appliesTo: { env: test }, columns: [{ match: ssn, mask: redact }] }]',
+  );
+  const bare = { ...masked, connections: masked.connections.map((each) => ({ ...each, name: 'erp2', labels: {} })) };
+  const both2 = { ...masked, connections: [...masked.connections, ...bare.connections] };
+  assert.deepEqual(warningsOf(both2, []), ['connections: erp2 is the database of erp, and is not masked by pii']);
+  assert.deepEqual(warningsOf(masked, []), []);
+  assert.match(JSON.stringify(ruleDiff(masked, both2)), /nothing is masked there; nobody has a duty there/);
+  assert.throws(
+    () => checkRules(both2, [{ name: 'erp', engine: 'postgres', labels: {} }]),
+    /there is a connection erp already/,
+  );
 });
