@@ -89,7 +89,11 @@ async function connect(who: Who, app: App = harness.app, database = 'billing') {
     database,
     ssl: { ca: harness.caPem },
   });
-  const ended = new Promise<pg.DatabaseError>((resolve) => client.on('error', (error) => resolve(error as never)));
+  const ended = new Promise<pg.DatabaseError>((resolve, reject) => {
+    client.on('error', (error) => resolve(error as pg.DatabaseError));
+    client.on('connect', () => setTimeout(() => reject(new Error('the session goes on')), 30_000).unref());
+  });
+  ended.catch(() => undefined);
   await client.connect();
   return { client, ended };
 }
