@@ -231,6 +231,28 @@ it('to remove it needs nobody else, ends its sessions, and what waits there come
   await assert.rejects(connect('designer'), refusal('3D000'));
 });
 
+it('connections of the file are taken anew with it, and no name stands in both', async () => {
+  const { configuration, app } = harness;
+  const [crm] = configuration.connections;
+  assert.ok(crm);
+  await put([billing()]);
+  const having = (name: string) => ({ ...configuration, connections: [crm, { ...crm, name }] });
+  assert.throws(() => app.reload(having('billing')), { code: 'configuration_invalid', message: /billing stands in/ });
+  const [kept, added] = [await connect('designer', app, 'crm'), await connect('designer')];
+  app.reload(having('hr'));
+  assert.equal((await shown('designer', 'hr')).origin, 'file');
+  const { client } = await connect('designer', app, 'hr');
+  for (const one of [client, kept.client, added.client]) {
+    assert.equal((await one.query<{ ssn: string }>('select ssn from customers limit 1')).rows[0]?.ssn, '[masked]');
+  }
+  const gone = await connect('designer', app, 'hr');
+  app.reload(configuration);
+  assert.equal((await gone.ended).code, '57P01');
+  await kept.client.query('select 1');
+  await Promise.all([kept, added].map((one) => one.client.end()));
+  assert.equal((await apply('executor', [])).outcome, 'applied');
+});
+
 it('what cannot be one is refused with its place', async () => {
   const cases: [object, RegExp][] = [
     [billing({ name: 'crm' }), /there is a connection crm already/],
