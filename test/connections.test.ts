@@ -115,7 +115,7 @@ it('a new connection is what it says, needs somebody else, and says what its lab
   assert.match(seen.changes?.[0]?.what ?? '', /^new connection billing: database "crm" at postgres 127/);
   assert.match(
     seen.changes?.[0]?.why ?? '',
-    /data=personal[^]*; masked by personal; open to chunk-designers \(designer\)/,
+    /"data":"personal"[^]*; masked by personal; open to chunk-designers \(designer\)/,
   );
   assert.deepEqual(seen.warnings, []);
   // A second name for a database, where less is masked.

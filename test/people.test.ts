@@ -223,6 +223,8 @@ describe('a group that SCIM takes away', () => {
     const client = await connectAs(harness, browser);
     await client.query('select 1');
 
+    const issued = await browser.api<{ user: string; password: string }>('POST', '/credentials', { connection: 'crm' });
+
     const designer = await loggedIn('desi', 'chunk-designers');
     const asking = await connectAs(harness, designer);
     const waiting = failure(asking.query('select id from customers'));
@@ -234,7 +236,9 @@ describe('a group that SCIM takes away', () => {
     assert.equal(decided.status, 403);
     const error = await failure(client.query('select 1'));
     assert.ok(error.code === '57P01' || /terminated|not queryable/i.test(error.message), error.message);
-    assert.equal((await failure(connectAs(harness, browser))).code, '28000');
+    assert.equal((await failure(connectWith(harness, issued.body))).code, '28000');
+    const another = await browser.api<{ error: { code: string } }>('POST', '/credentials', { connection: 'crm' });
+    assert.equal(another.body.error.code, 'connection_unknown');
     await asking.end();
     await waiting;
     const entries = await harness.entries();

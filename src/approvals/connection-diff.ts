@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { AddedConnection } from '../config/connection-schema.ts';
 import type { RuleSet } from '../config/rules-schema.ts';
 import { inheritedBy } from './inheritance.ts';
-import { placeText, type RuleChange } from './rule-change.ts';
+import type { RuleChange } from './rule-change.ts';
 
 export function connectionChanges(from: RuleSet, to: RuleSet): RuleChange[] {
   const before = new Map(from.connections.map((one) => [one.name, one]));
@@ -49,23 +49,24 @@ function changed(before: AddedConnection, one: AddedConnection, rules: RuleSet):
   return {
     part: 'connections',
     effect: 'wider',
-    what: `connection ${one.name} changes: ${facts.join('; ')}`,
+    what: `connection ${one.name} changes: ${facts.length === 0 ? 'how it is written' : facts.join('; ')}`,
     why: consequence(one, rules),
     labels: undefined,
   };
 }
 
+/** Each in a form of its own, so that no two of them read alike. */
 function factsOf({ engine, host, port, database, labels, searchPath, tls, users }: AddedConnection) {
-  const server = tls.mode === 'verify-full' ? [tls.serverName ?? host, tls.negotiation ?? 'postgres'].join(', ') : '';
   return {
     database: JSON.stringify(database),
     target: `${engine} ${host}:${port}`,
-    TLS: tls.mode === 'verify-full' ? `verified (${server})` : 'none',
-    labels: Object.keys(labels).length === 0 ? '(none)' : placeText(labels),
-    'search path': searchPath.join(', '),
-    'log-ins': Object.entries(users)
-      .map(([duty, user]) => `${duty} ${user}`)
-      .join(', '),
+    TLS:
+      tls.mode === 'disable'
+        ? 'none'
+        : `verified as ${JSON.stringify(tls.serverName ?? host)}${tls.negotiation === 'direct' ? ', direct' : ''}`,
+    labels: JSON.stringify(labels),
+    'search path': JSON.stringify(searchPath),
+    'log-ins': JSON.stringify(users),
   };
 }
 

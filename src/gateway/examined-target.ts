@@ -11,6 +11,10 @@ export function examinedTarget({ configuration, target, listener }: WiredConnect
   return {
     name: configuration.name,
     query: (sql) => target.query(sql),
+    database: async () => {
+      const { systemIdentifier, databaseOid } = await target.identity();
+      return `${systemIdentifier}/${databaseOid}`;
+    },
     catalogue: async () => {
       const { catalogue, maskIndex } = await gate.refresh();
       return { catalogue, index: maskIndex };

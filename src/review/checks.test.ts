@@ -4,6 +4,7 @@ import { generate } from 'selfsigned';
 import { clockFindings, skewOf } from './clock-check.ts';
 import { bySeverity, worstOf, type Finding } from './finding.ts';
 import { sensitiveKind } from './mask-check.ts';
+import { twinFindings } from './twin-check.ts';
 import { certificateFacts, certificateFindings, plainTarget } from './tls-check.ts';
 
 const dayMs = 86_400_000;
@@ -138,4 +139,15 @@ void describe('findings', () => {
     assert.equal(worstOf(all), 'critical');
     assert.equal(worstOf([]), undefined);
   });
+});
+
+void it('one database under two names, one of them masked less', () => {
+  const pii = { name: 'pii', appliesTo: { data: 'personal' }, columns: [], detectors: [] };
+  const twin = (name: string, labels: Record<string, string>, database = 'a/1') => ({ name, labels, database });
+  const found = twinFindings([twin('crm', { data: 'personal' }), twin('bare', {}), twin('other', {}, 'a/2')], [pii]);
+  assert.deepEqual(
+    found.map(({ where, what }) => [where, what]),
+    [['connection bare', 'it is the same database as crm, and is not masked by pii']],
+  );
+  assert.deepEqual(twinFindings([twin('crm', { data: 'personal' }), twin('same', { data: 'personal' })], [pii]), []);
 });

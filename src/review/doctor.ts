@@ -16,12 +16,15 @@ import { idleRuleFindings, sensitiveFindings, type MaskedCatalogue } from './mas
 import { reachFacts, reachFindings } from './reach-check.ts';
 import { ruleFindings } from './rule-check.ts';
 import { issuersOf, settingFacts, settingFindings } from './setting-check.ts';
+import { twinFindings, type Twin } from './twin-check.ts';
 import { certificateFacts, certificateFindings, plainTarget } from './tls-check.ts';
 
 /** What doctor may ask of one target. */
 export interface ExaminedTarget {
   readonly name: string;
   readonly query: TargetQuery;
+  /** The same for two connections exactly if they are one database, whatever their addresses are. */
+  readonly database: () => Promise<string>;
   readonly catalogue: () => Promise<{ readonly catalogue: Catalogue; readonly index: MaskIndex }>;
   /** What the target shows, DER; undefined where it is reached without TLS. */
   readonly certificate: () => Promise<Buffer | undefined>;
@@ -83,6 +86,7 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
     ...(await storeFindings(options, skip)),
     ...(await clocks(options, skip)),
   ];
+  found.push(...(await twins(options, skip)));
   const masked: MaskedCatalogue[] = [];
   for (const target of options.targets) {
     const { name: connection } = target;
@@ -93,6 +97,19 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
   else skip('masking-idle-rule', new CountersignError('target_unreachable', 'not every target could be read'));
   const findings = bySeverity(found.filter((finding) => !isIgnored(finding, configuration.doctor.ignore)));
   return { findings, worst: worstOf(findings), skipped };
+}
+
+async function twins({ targets, configuration }: DoctorOptions, skip: Skip): Promise<Finding[]> {
+  const seen: Twin[] = [];
+  for (const { name, database } of targets) {
+    try {
+      const labels = configuration.connections.find((one) => one.name === name)?.labels ?? {};
+      seen.push({ name, labels, database: await database() });
+    } catch (cause) {
+      skip(`masking-twin (connection ${name})`, cause, name);
+    }
+  }
+  return twinFindings(seen, configuration.masking);
 }
 
 /** What an administrator of these connections alone may read: what belongs to no connection, or to several, is left out. */
