@@ -10,7 +10,9 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const sources = join(root, 'web');
 /** What the page takes from the gateway's sources. */
-const shared = ['src/audit/tree-shape.ts', 'src/lib/hidden-characters.ts'].map((file) => join(root, file));
+const shared = ['src/audit/tree-shape.ts', 'src/lib/hidden-characters.ts', 'src/lib/loopback.ts'].map((file) =>
+  join(root, file),
+);
 export const built = join(root, 'dist/web');
 
 const compressible = /\.(js|css|svg)$/;

@@ -3,6 +3,7 @@ import { Button, Checkbox, Group, SimpleGrid, Stack, Text, TextInput } from '@ma
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState, type FormEvent } from 'react';
 import { useNavigate } from 'react-router';
+import { isLoopback } from '../../../src/lib/loopback.ts';
 import { api } from '../lib/api.ts';
 import { parseLabels, type Inheritance } from '../lib/connection.ts';
 import { changeRules, whyNotChangeRules, type AddedConnection, type Policies, type RuleAnswer } from '../lib/policy.ts';
@@ -42,7 +43,7 @@ export function NewConnection({ policies }: { readonly policies: Policies }) {
   const labels = parseLabels(form.labels);
   const { digest: base, rules } = policies;
   const send = (dryRun: boolean) => {
-    const connections = [...rules.connections, connectionFrom(form, isPlain && isHere(form.host))];
+    const connections = [...rules.connections, connectionFrom(form, isPlain && isLoopback(form.host.trim()))];
     const files = [{ name: 'connections.json', text: JSON.stringify({ connections }) }];
     return changeRules({ files, message, base, dryRun });
   };
@@ -113,7 +114,7 @@ export function NewConnection({ policies }: { readonly policies: Policies }) {
             {field('executor', 'Role of executors')}
             {field('serverName', 'Name in its certificate', { placeholder: form.host === '' ? 'the host' : form.host })}
           </SimpleGrid>
-          {isHere(form.host) && (
+          {isLoopback(form.host.trim()) && (
             <Checkbox
               label="Without TLS: it is on the gateway's own machine"
               checked={isPlain}
@@ -162,8 +163,6 @@ export function NewConnection({ policies }: { readonly policies: Policies }) {
     </Section>
   );
 }
-
-const isHere = (host: string) => /^(localhost|127(\.\d{1,3}){3})$/.test(host.trim());
 
 function connectionFrom(form: Form, isPlain: boolean): AddedConnection {
   const host = form.host.trim();
